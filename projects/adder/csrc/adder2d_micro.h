@@ -1,0 +1,158 @@
+// Register-blocked inner loops of the adder layer (arXiv 1912.13200), written once and compiled once per
+// instruction set: a file defines ADDER_ISA (a namespace name), raises the compiler's target, and includes this.
+// No standard headers here: an inline library function compiled for AVX-512 could be picked by the linker for
+// a machine that has none.
+//
+// Layouts, all float32:
+//   w  (k, MR)   one panel of MR output rows, row index fastest
+//   x  (k, NR)   one panel of NR positions, position fastest
+//   c  MR rows, `ldc` apart, NR positions each; `m` x `n` of them exist
+#pragma once
+#include "adder2d_kernels.h"
+
+#if defined(__AVX512F__) || defined(__AVX2__)
+#include <immintrin.h>
+#endif
+
+namespace ADDER_ISA {
+
+#if defined(__AVX512F__)
+constexpr int kLanes = 16, kMr = 12, kGradMr = 8, kNv = 2;
+#elif defined(__AVX2__)
+constexpr int kLanes = 8, kMr = 6, kGradMr = 4, kNv = 2;
+#else
+constexpr int kLanes = 4, kMr = 4, kGradMr = 2, kNv = 2;
+#endif
+constexpr int kNr = kLanes * kNv;
+
+typedef float Vec __attribute__((vector_size(kLanes * 4), aligned(4)));
+typedef int Mask __attribute__((vector_size(kLanes * 4), aligned(4)));
+
+static inline Vec load(const float* p) { return *reinterpret_cast<const Vec*>(p); }
+static inline void store(float* p, Vec v) { *reinterpret_cast<Vec*>(p) = v; }
+static inline Vec splat(float v) { return v - Vec{}; }
+static inline Vec abs_(Vec v) { return (Vec)((Mask)v & 0x7fffffff); }
+
+// The vector extension writes max as compare-and-blend; the instruction needs the intrinsic.
+#if defined(__AVX512F__)
+static inline Vec max_(Vec a, Vec b) { return (Vec)_mm512_max_ps((__m512)a, (__m512)b); }
+static inline Vec min_(Vec a, Vec b) { return (Vec)_mm512_min_ps((__m512)a, (__m512)b); }
+static inline Vec fma_(Vec a, Vec b, Vec c) {
+  return (Vec)_mm512_fmadd_ps((__m512)a, (__m512)b, (__m512)c);
+}
+#elif defined(__AVX2__)
+static inline Vec max_(Vec a, Vec b) { return (Vec)_mm256_max_ps((__m256)a, (__m256)b); }
+static inline Vec min_(Vec a, Vec b) { return (Vec)_mm256_min_ps((__m256)a, (__m256)b); }
+static inline Vec fma_(Vec a, Vec b, Vec c) {
+  return (Vec)_mm256_fmadd_ps((__m256)a, (__m256)b, (__m256)c);
+}
+#else
+static inline Vec max_(Vec a, Vec b) { return a > b ? a : b; }
+static inline Vec min_(Vec a, Vec b) { return a < b ? a : b; }
+static inline Vec fma_(Vec a, Vec b, Vec c) { return a * b + c; }
+#endif
+
+// Writes or adds an MR x NR tile of results; an incomplete tile goes element by element.
+template <int MR>
+static inline void put(const Vec (&tile)[MR][kNv], float* c, long ldc, int m, int n, bool first) {
+  if (m == MR && n == kNr) {
+    for (int r = 0; r < MR; ++r)
+      for (int v = 0; v < kNv; ++v) {
+        float* p = c + r * ldc + v * kLanes;
+        store(p, first ? tile[r][v] : load(p) + tile[r][v]);
+      }
+    return;
+  }
+  const float* flat = reinterpret_cast<const float*>(tile);
+  for (int r = 0; r < m; ++r)
+    for (int j = 0; j < n; ++j) {
+      float* p = c + r * ldc + j;
+      *p = flat[r * kNr + j] + (first ? 0.f : *p);
+    }
+}
+
+// -sum |x - w| by its definition: subtract, clear the sign, add.
+static void forward_exact(long k, const float* w, const float* x, float* c, long ldc, int m, int n,
+                          bool first) {
+  Vec acc[kMr][kNv] = {};
+  constexpr int kHalf = kMr / 2;  // half the rows at a time: accumulators, mask and temporaries fit
+  for (int half = 0; half < 2; ++half) {
+    Vec part[kHalf][kNv] = {};
+    for (long i = 0; i < k; ++i) {
+      Vec xv[kNv];
+      for (int v = 0; v < kNv; ++v) xv[v] = load(x + i * kNr + v * kLanes);
+      for (int r = 0; r < kHalf; ++r) {
+        const Vec wv = splat(w[i * kMr + half * kHalf + r]);
+        for (int v = 0; v < kNv; ++v) part[r][v] -= abs_(xv[v] - wv);
+      }
+    }
+    for (int r = 0; r < kHalf; ++r)
+      for (int v = 0; v < kNv; ++v) acc[half * kHalf + r][v] = part[r][v];
+  }
+  put<kMr>(acc, c, ldc, m, n, first);
+}
+
+// The same by sum |x - w| = 2 sum max(x, w) - sum x - sum w: one instruction less per element. The identity
+// cancels when |x| and |w| are large beside |x - w|; then the tile is redone by definition.
+static void forward_max(long k, const float* w, const float* x, const float* sum_w,
+                        const float* sum_x, float* c, long ldc, int m, int n, bool first) {
+  Vec acc[kMr][kNv] = {};
+  for (long i = 0; i < k; ++i) {
+    Vec xv[kNv];
+    for (int v = 0; v < kNv; ++v) xv[v] = load(x + i * kNr + v * kLanes);
+    for (int r = 0; r < kMr; ++r) {
+      const Vec wv = splat(w[i * kMr + r]);
+      for (int v = 0; v < kNv; ++v) acc[r][v] += max_(xv[v], wv);
+    }
+  }
+  Mask cancels = {};
+  for (int r = 0; r < kMr; ++r) {
+    const Vec sw = splat(sum_w[r]);
+    for (int v = 0; v < kNv; ++v) {
+      const Vec sx = load(sum_x + v * kLanes), twice = acc[r][v] + acc[r][v];
+      const Vec result = (sx - twice) + sw;  // = -sum |x - w|
+      // "not less", so that a NaN is redone by definition as well
+      cancels |= ~(max_(abs_(twice), max_(abs_(sx), abs_(sw))) <= kCancellation * abs_(result));
+      acc[r][v] = result;
+    }
+  }
+  int any = 0;
+  for (int r = 0; r < kLanes; ++r) any |= cancels[r];
+  if (any)
+    forward_exact(k, w, x, c, ldc, m, n, first);
+  else
+    put<kMr>(acc, c, ldc, m, n, first);
+}
+
+// sum rule(w - x) * g, rule = clamp to [-1, 1] or sign; x (MR, NR) stays, k runs over (output channel, tap).
+template <bool Sign>
+static void grad_input(long k, const float* w, const float* g, const float* x, float* c, long ldc,
+                       int m, int n, bool first) {
+  Vec acc[kGradMr][kNv] = {};
+  const Vec one = splat(1.f), minus_one = splat(-1.f);
+  for (long i = 0; i < k; ++i) {
+    Vec gv[kNv];
+    for (int v = 0; v < kNv; ++v) gv[v] = load(g + i * kNr + v * kLanes);
+    for (int r = 0; r < kGradMr; ++r) {
+      const Vec wv = splat(w[i * kGradMr + r]);
+      for (int v = 0; v < kNv; ++v) {
+        const Vec xv = load(x + r * kNr + v * kLanes);
+        if (Sign) {
+          const Vec up = (Vec)((Mask)(wv > xv) & (Mask)gv[v]);
+          const Vec down = (Vec)((Mask)(wv < xv) & (Mask)gv[v]);
+          acc[r][v] += up - down;
+        } else {
+          // operands in this order let a NaN difference through
+          acc[r][v] = fma_(min_(one, max_(minus_one, wv - xv)), gv[v], acc[r][v]);
+        }
+      }
+    }
+  }
+  put<kGradMr>(acc, c, ldc, m, n, first);
+}
+
+static const AdderKernels kKernels = {
+    kMr, kGradMr, kNr, forward_max, grad_input<false>, grad_input<true>,
+};
+
+}  // namespace ADDER_ISA
