@@ -21,8 +21,8 @@ def _strips(input, weight, stride, padding, dilation):
     """Strips of output rows as (first row, end row, first padded input row, end padded input row)."""
     kernel = weight.shape[2:]
     rows, width = output_size(input.shape[2:], kernel, stride, padding, dilation)
-    per_row = input.shape[0] * weight[0].numel() * max(width, 1)
-    step = max(1, MAX_COLUMN_ELEMENTS // per_row)
+    per_row = input.shape[0] * weight[0].numel() * width
+    step = max(1, MAX_COLUMN_ELEMENTS // max(1, per_row))
     for first in range(0, rows, step):
         end = min(first + step, rows)
         yield first, end, first * stride[0], (end - 1) * stride[0] + dilation[0] * (kernel[0] - 1) + 1

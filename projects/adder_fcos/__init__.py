@@ -1,6 +1,7 @@
 """Adder FCOS: object detection by layers that add (arXiv 2112.13608).
 
-Importing registers ``AdderResNet``, ``RPAFPN`` and ``AdderRetinaSepBNHead`` in mmdet's registry, and what ``projects.adder`` registers.
+Importing registers ``AdderResNet``, ``RPAFPN`` and ``AdderRetinaSepBNHead`` in mmdet's registry, and what
+``projects.adder`` registers.
 """
 
 import projects.adder  # noqa: F401

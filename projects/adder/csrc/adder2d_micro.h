@@ -1,5 +1,7 @@
 // Register-blocked inner loops of the adder layer (arXiv 1912.13200), written once and compiled once per
-// instruction set: a file defines ADDER_ISA (a namespace name), raises the compiler's target, and includes this.
+// instruction set: a file defines ADDER_ISA (a namespace name) and ADDER_LANES (16: AVX-512, 8: AVX2, 4: portable),
+// raises the compiler's target, and includes this. The compiler's own __AVX2__ cannot serve: g++ reads the whole
+// file before a target pragma takes effect.
 // No standard headers here: an inline library function compiled for AVX-512 could be picked by the linker for
 // a machine that has none.
 //
@@ -10,20 +12,20 @@
 #pragma once
 #include "adder2d_kernels.h"
 
-#if defined(__AVX512F__) || defined(__AVX2__)
+#if ADDER_LANES > 4
 #include <immintrin.h>
 #endif
 
 namespace ADDER_ISA {
 
-#if defined(__AVX512F__)
-constexpr int kLanes = 16, kMr = 12, kGradMr = 8, kNv = 2;
-#elif defined(__AVX2__)
-constexpr int kLanes = 8, kMr = 6, kGradMr = 4, kNv = 2;
+#if ADDER_LANES == 16
+constexpr int kMr = 12, kGradMr = 8, kNv = 2;
+#elif ADDER_LANES == 8
+constexpr int kMr = 6, kGradMr = 4, kNv = 2;
 #else
-constexpr int kLanes = 4, kMr = 4, kGradMr = 2, kNv = 2;
+constexpr int kMr = 4, kGradMr = 2, kNv = 2;
 #endif
-constexpr int kNr = kLanes * kNv;
+constexpr int kLanes = ADDER_LANES, kNr = kLanes * kNv;
 
 typedef float Vec __attribute__((vector_size(kLanes * 4), aligned(4)));
 typedef int Mask __attribute__((vector_size(kLanes * 4), aligned(4)));
@@ -34,13 +36,13 @@ static inline Vec splat(float v) { return v - Vec{}; }
 static inline Vec abs_(Vec v) { return (Vec)((Mask)v & 0x7fffffff); }
 
 // The vector extension writes max as compare-and-blend; the instruction needs the intrinsic.
-#if defined(__AVX512F__)
+#if ADDER_LANES == 16
 static inline Vec max_(Vec a, Vec b) { return (Vec)_mm512_max_ps((__m512)a, (__m512)b); }
 static inline Vec min_(Vec a, Vec b) { return (Vec)_mm512_min_ps((__m512)a, (__m512)b); }
 static inline Vec fma_(Vec a, Vec b, Vec c) {
   return (Vec)_mm512_fmadd_ps((__m512)a, (__m512)b, (__m512)c);
 }
-#elif defined(__AVX2__)
+#elif ADDER_LANES == 8
 static inline Vec max_(Vec a, Vec b) { return (Vec)_mm256_max_ps((__m256)a, (__m256)b); }
 static inline Vec min_(Vec a, Vec b) { return (Vec)_mm256_min_ps((__m256)a, (__m256)b); }
 static inline Vec fma_(Vec a, Vec b, Vec c) {

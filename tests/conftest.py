@@ -1,0 +1,53 @@
+"""What all tests share: where the given reference data lies, and the mini detection set."""
+
+import importlib.util
+import os
+import sys
+from pathlib import Path
+
+import pytest
+
+# Waiting threads must sleep: two test processes on two cores would otherwise spend their time spinning.
+os.environ.setdefault('OMP_WAIT_POLICY', 'PASSIVE')
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+def load_tool(path):
+    """A script under tools/ as a module."""
+    file = ROOT / 'tools' / path
+    spec = importlib.util.spec_from_file_location(file.stem, file)
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[file.stem] = module  # workers of a process pool look functions up by module
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.fixture(scope='session')
+def root():
+    """Root of the repository."""
+    return ROOT
+
+
+@pytest.fixture(scope='session')
+def shared():
+    """Folder of reference data beside the checkout; MMDOWNSTREAM_SHARED names another place."""
+    folder = Path(os.environ.get('MMDOWNSTREAM_SHARED', ROOT.parent / 'shared'))
+    if not (folder / 'golden').is_dir():
+        pytest.skip(f'needs the reference data, not found in {folder} (set MMDOWNSTREAM_SHARED)')
+    return folder
+
+
+@pytest.fixture(scope='session')
+def golden(shared):
+    """Stored outputs of official code."""
+    return shared / 'golden'
+
+
+@pytest.fixture(scope='session')
+def mini_root(tmp_path_factory):
+    """A data root with a small mini set: `coco/` and `voc/` below `mini/`; 12 training and 5 validation images."""
+    folder = tmp_path_factory.mktemp('data')
+    load_tool('dataset_converters/make_mini_detection.py').generate(
+        folder / 'mini', train=12, val=5, size=(192, 160), seed=0, workers=1, force=False)
+    return folder
