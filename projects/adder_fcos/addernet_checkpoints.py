@@ -6,6 +6,8 @@ bias ``b``, and hold a classifier (``fc``) with a batch norm on the logits (``bn
 
 import re
 
+import torch
+
 from .adder_resnet import AdderResNet
 
 CLASSIFIER = re.compile(r'^(fc|bn2)\.')
@@ -39,7 +41,8 @@ def _matching_depth(state):
     shapes = {name: tuple(value.shape) for name, value in state.items() if not name.endswith('num_batches_tracked')}
     differences = {}
     for depth in (18, 34, 50, 101, 152):
-        model = AdderResNet(depth)
+        with torch.device('meta'):  # names and shapes, no memory
+            model = AdderResNet(depth)
         expected = {name: tuple(value.shape) for name, value in model.state_dict().items()
                     if not name.endswith('num_batches_tracked')}
         wrong = sorted(name for name in expected.keys() | shapes.keys() if expected.get(name) != shapes.get(name))

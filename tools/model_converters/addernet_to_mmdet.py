@@ -1,11 +1,17 @@
 """Converts a released AdderNet classification checkpoint into a backbone for AdderResNet."""
 
 import argparse
-import os
-import tempfile
+import sys
 from pathlib import Path
 
 import torch
+
+sys.path.append(str(Path(__file__).resolve().parents[2]))
+
+from projects.runtime.atomic import atomic_file
+from projects.runtime.checkpoint_files import read_checkpoint
+from projects.runtime.command_line import run_tool
+from projects.runtime.errors import CheckpointError
 
 EPILOG = """
 The released ResNet-50 (74.9 % ImageNet top-1) is linked from the README of huawei-noah/AdderNet. Then:
@@ -16,29 +22,26 @@ The released ResNet-50 (74.9 % ImageNet top-1) is linked from the README of huaw
 """
 
 
-def parse_args(argv=None):
+def parse_args():
     parser = argparse.ArgumentParser(description=__doc__, epilog=EPILOG,
                                      formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('source', type=Path, help='checkpoint of the official code')
     parser.add_argument('target', type=Path, help='file to write')
-    return parser.parse_args(argv)
+    return parser.parse_args()
 
 
-def main(argv=None):
-    args = parse_args(argv)
+def main():
+    args = parse_args()
+    checkpoint = read_checkpoint(args.source)
     from projects.adder_fcos.addernet_checkpoints import convert_addernet
-    from projects.runtime import load_checkpoint_file
-    checkpoint = load_checkpoint_file(args.source)
     try:
         state, depth = convert_addernet(checkpoint.get('state_dict', checkpoint))
     except ValueError as error:
-        raise SystemExit(f'{args.source}: {error}') from None
-    args.target.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.NamedTemporaryFile(dir=args.target.parent, delete=False) as file:
+        raise CheckpointError(f'{args.source}: {error}') from None
+    with atomic_file(args.target) as file:
         torch.save({'meta': {'converted_from': args.source.name, 'depth': depth}, 'state_dict': state}, file)
-    os.replace(file.name, args.target)
     print(f'{args.target}: backbone of AdderResNet(depth={depth}), {len(state)} entries')
 
 
 if __name__ == '__main__':
-    main()
+    run_tool(main)

@@ -1,0 +1,80 @@
+"""Archives whose bytes depend on their contents only, written atomically.
+
+Entries carry a fixed time stamp, owner and mode, so that the same predictions give the same
+SHA-256 on the same zlib; a run that is cut off leaves no half archive under the final name.
+"""
+from __future__ import annotations
+
+import gzip
+import hashlib
+import io
+import os
+import re
+import tarfile
+import zipfile
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import BinaryIO
+
+from .report import SubmissionError
+
+# The earliest date that zip can store.
+_ZIP_EPOCH = (1980, 1, 1, 0, 0, 0)
+
+
+@contextmanager
+def atomic_file(path: Path) -> Iterator[BinaryIO]:
+    """Open a temporary file beside ``path`` that takes its place only if the block succeeds."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f'.{path.name}.{os.getpid()}.tmp')
+    try:
+        with open(temporary, 'wb') as stream:
+            yield stream
+            stream.flush()
+            os.fsync(stream.fileno())
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+@contextmanager
+def zip_with_one_member(path: Path, member: str) -> Iterator[BinaryIO]:
+    """Open ``member`` at the root of a new zip for writing; the data is compressed as it comes."""
+    info = zipfile.ZipInfo(member, _ZIP_EPOCH)
+    info.compress_type = zipfile.ZIP_DEFLATED
+    info.external_attr = 0o644 << 16
+    info.create_system = 3  # Unix, whatever the machine, for the bytes to be the same
+    with atomic_file(path) as stream, zipfile.ZipFile(stream, 'w') as archive:
+        with archive.open(info, 'w', force_zip64=True) as handle:
+            yield handle
+
+
+def write_tar_gz(path: Path, members: Iterable[tuple[str, bytes]]) -> None:
+    """Write ``(name, data)`` pairs, in the order given, as a gzip'd tar."""
+    with (atomic_file(path) as stream,
+          gzip.GzipFile('', 'wb', fileobj=stream, mtime=0) as packed,
+          tarfile.open(fileobj=packed, mode='w', format=tarfile.USTAR_FORMAT) as archive):
+        for name, data in members:
+            info = tarfile.TarInfo(name)
+            info.size = len(data)
+            info.mode = 0o644
+            archive.addfile(info, io.BytesIO(data))
+
+
+def checked_name(text: str, option: str) -> str:
+    """``text`` if it may be part of an archive's name, else a :class:`SubmissionError`."""
+    if not re.fullmatch(r'[A-Za-z0-9][A-Za-z0-9._+-]*', text):
+        raise SubmissionError(f'option {option}', [
+            f'{text!r} cannot be part of a file name; expected letters, digits and . _ + - '
+            'without spaces, e.g. adder-fcos-r50'])
+    return text
+
+
+def size_and_sha256(path: Path) -> tuple[int, str]:
+    """Size in bytes and hexadecimal SHA-256 of a file."""
+    digest = hashlib.sha256()
+    with open(path, 'rb') as stream:
+        while block := stream.read(1 << 20):
+            digest.update(block)
+    return path.stat().st_size, digest.hexdigest()

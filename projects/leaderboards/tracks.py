@@ -1,0 +1,105 @@
+"""The tracks: one entry per benchmark server, each with a writer and a validator."""
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from . import coco_det, coco_det_check, voc_det, voc_det_check
+from .report import Report, SubmissionError
+
+
+@dataclass(frozen=True)
+class Track:
+    """A benchmark's submission.
+
+    Attributes:
+        title: What is submitted, for listings.
+        write: ``(results, out, **options) -> Path``.
+        validate: ``(path, **options) -> Report``.
+        next_step: What a user does with the archive, and the state of the server.
+    """
+
+    title: str
+    write: Callable[..., Path]
+    validate: Callable[..., Report]
+    next_step: str
+
+
+TRACKS: dict[str, Track] = {
+    'coco-det': Track(
+        'COCO detection, test-dev2017 or val2017 (zip with one JSON)',
+        coco_det.write, coco_det_check.validate,
+        'there is nowhere to upload it at present: the COCO servers ran on CodaLab, which closed '
+        'at the end of 2025. The number that others can reproduce is that of val2017 '
+        '(tools/test.py); keep the archive and its SHA-256 for when a server is back.'),
+    'voc-det': Track(
+        'PASCAL VOC detection, comp3 or comp4 (tar.gz with one text file per class)',
+        voc_det.write, voc_det_check.validate,
+        'upload it at http://host.robots.ox.ac.uk:8080 (account needed; fill in every field, the '
+        'method description has at least 500 characters). A failed evaluation may take days to '
+        'be reported. The VOC2007 test set is public: evaluate it with tools/test.py.'),
+}
+
+
+def write(track: str, results: Iterable[Mapping], out: str | Path, **options: Any) -> Path:
+    """Write a submission archive.
+
+    Args:
+        track: Name out of ``TRACKS``.
+        results: Predictions, one dict per image; see :func:`load_results`.
+        out: Folder for the archive, whose name the track gives.
+        **options: The track's own; see the ``write`` function of its module.
+
+    Returns:
+        Path of the archive.
+
+    Raises:
+        SubmissionError: Unknown track or option, or predictions that cannot be submitted.
+    """
+    function = get_track(track).write
+    _check_options(track, function, options)
+    return function(results, out, **options)
+
+
+def validate(track: str, path: str | Path, **options: Any) -> Report:
+    """Check an archive as the server would, whoever wrote it.
+
+    Args:
+        track: Name out of ``TRACKS``.
+        path: The archive.
+        **options: The track's own; see the ``validate`` function of its module.
+
+    Raises:
+        SubmissionError: Unknown track or option, or everything that is wrong with the archive.
+    """
+    function = get_track(track).validate
+    _check_options(track, function, options)
+    return function(path, **options)
+
+
+def get_track(track: str) -> Track:
+    """The entry of ``TRACKS``, or an error that lists the known names."""
+    if track not in TRACKS:
+        raise SubmissionError(f'track {track!r}', [f'unknown; known tracks: {", ".join(TRACKS)}'])
+    return TRACKS[track]
+
+
+def option_names(function: Callable) -> list[str]:
+    """The options that a writer or validator takes: its keyword-only parameters."""
+    return [name for name, parameter in inspect.signature(function).parameters.items()
+            if parameter.kind is parameter.KEYWORD_ONLY]
+
+
+def _check_options(track: str, function: Callable, options: Mapping[str, Any]) -> None:
+    known = option_names(function)
+    needed = [name for name in known
+              if inspect.signature(function).parameters[name].default is inspect.Parameter.empty]
+    problems = [f'{function.__name__} has no option {name}; its options: {", ".join(known)}'
+                for name in options if name not in known]
+    problems += [f'{function.__name__} needs the option {name}'
+                 for name in needed if options.get(name) is None]
+    if problems:
+        raise SubmissionError(f'track {track}', problems)

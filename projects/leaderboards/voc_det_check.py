@@ -1,0 +1,218 @@
+"""PASCAL VOC detection: checking a result archive offline.
+
+The server's e-mails ("Results were not generated properly", "Error while evaluating challenge")
+do not say what was wrong, and come after a delay: these checks do. Sources: this folder's README.
+"""
+from __future__ import annotations
+
+import math
+import re
+import tarfile
+import zlib
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from .archives import size_and_sha256
+from .report import Problems, Report, SubmissionError
+from .voc_det import (
+    VOC_CLASSES,
+    check_classes,
+    checked_competition,
+    default_split,
+    file_pattern,
+    read_image_set,
+)
+
+_TOLERANCE = 0.01  # pixels; a box that ends at the image's border may be rounded up
+_NAME = re.compile(r'results/VOC(?P<year>[^/]+)/Main/(?P<competition>comp\d)_det_'
+                   r'(?P<split>[^_/]+)_(?P<label>[^/]+)\.txt')
+
+
+def validate(path: str | Path, *, competition: str = 'comp4', year: str = '2012',
+             split: str | None = None, image_set: str | Path | None = None,
+             classes: Sequence[str] = VOC_CLASSES, image_dir: str | Path | None = None) -> Report:
+    """Check a VOC detection archive, whoever wrote it.
+
+    Args:
+        path: The ``.tar.gz`` or ``.tgz``.
+        competition: 'comp3' or 'comp4', as in the files' names.
+        year: Year of the data set, as in the folder's name.
+        split: Split in the files' names; default: the stem of ``image_set``, or 'test'.
+        image_set: ``ImageSets/Main/test.txt``; without it image ids are not checked.
+        classes: The classes that must have a file each.
+        image_dir: ``JPEGImages``, whose headers give the images' sizes; without it the right and
+            bottom bounds are not checked.
+
+    Raises:
+        SubmissionError: Lists every kind of problem found, with counts and examples.
+    """
+    path, problems = Path(path), Problems(path)
+    check_classes(classes)
+    pattern = file_pattern(checked_competition(competition), str(year),
+                           split or default_split(image_set))
+    sizes = None if image_dir is None else _Sizes(Path(image_dir))
+    lines = _Lines(problems, read_image_set(image_set), sizes)
+    found = _read_archive(path, {pattern.format(name) for name in classes}, lines, problems)
+    missing = [name for name in classes if pattern.format(name) not in found]
+    if missing:
+        problems.add(f'expected one file per class, {pattern.format("<class>")}; a class without '
+                     f'detections keeps an empty one; missing: {", ".join(missing)}')
+    problems.raise_if_any()
+    size, sha256 = size_and_sha256(path)
+    silent = [name for name in classes if not found[pattern.format(name)]]
+    return Report('voc-det', path, sum(found.values()), len(lines.images), size, sha256,
+                  lines.warnings(silent))
+
+
+class _Sizes:
+    """Image sizes, read from the files' headers when asked for."""
+
+    def __init__(self, folder: Path) -> None:
+        if not folder.is_dir():
+            raise SubmissionError(folder, ['no such folder; expected the images of the split, '
+                                           'e.g. VOC2012/JPEGImages (option image_dir)'])
+        self._folder = folder
+        self._known: dict[str, tuple[float, float]] = {}
+        self.missing = 0
+
+    def __getitem__(self, name: str) -> tuple[float, float]:
+        """(width, height) of image ``name``; infinite if there is no such image."""
+        if name not in self._known:
+            self._known[name] = self._read(name)
+        return self._known[name]
+
+    def _read(self, name: str) -> tuple[float, float]:
+        from PIL import Image
+        for extension in ('.jpg', '.jpeg', '.png'):
+            file = self._folder / f'{name}{extension}'
+            # An id with a slash is refused elsewhere; it must not lead out of the folder here.
+            if '/' not in name and file.is_file():
+                with Image.open(file) as image:
+                    return image.size
+        self.missing += 1
+        return math.inf, math.inf
+
+
+@dataclass
+class _Lines:
+    """Checks lines and remembers which images they speak of."""
+
+    problems: Problems
+    known: dict[str, None] | None
+    sizes: _Sizes | None
+    images: set[str] = field(default_factory=set)
+
+    def check(self, line: str, where: str) -> None:
+        """Note what is wrong with one line; ``where`` names file and line."""
+        tokens = line.split(' ')
+        if len(tokens) != 6 or not all(tokens):
+            self.problems.add('a line must be <image id> <confidence> <left> <top> <right> '
+                              '<bottom>, with single spaces', f'{where}: {line[:80]!r}')
+            return
+        name = tokens[0]
+        self.images.add(name)
+        if self.known is not None and name not in self.known:
+            hint = ' without its extension' if Path(name).stem in self.known else ''
+            self.problems.add(f'image id must be in the image set{hint}', f'{where}: {name!r}')
+        try:
+            values = [float(token) for token in tokens[1:]]
+        except ValueError:
+            self.problems.add('confidence and box must be numbers', f'{where}: {line[:80]!r}')
+            return
+        if not all(map(math.isfinite, values)):
+            self.problems.add('confidence and box must be finite; find out where the model yields '
+                              'NaN or infinity', f'{where}: {line[:80]!r}')
+            return
+        fault = self._box_fault(name, *values[1:])
+        if fault is not None:
+            self.problems.add(fault, f'{where}: {line[:80]!r}')
+
+    def _box_fault(self, name: str, left: float, top: float, right: float,
+                   bottom: float) -> str | None:
+        if left >= right or top >= bottom:
+            return ('expected left < right and top < bottom (corners, not width and height); '
+                    'drop boxes without extent')
+        if min(left, top) < 1 - _TOLERANCE:
+            return 'left and top must be at least 1: VOC pixels are 1-based, add 1 to all four'
+        if self.sizes is not None:
+            width, height = self.sizes[name]
+            if right > width + 1 + _TOLERANCE or bottom > height + 1 + _TOLERANCE:
+                return ('box must end inside the image (at most width + 1, height + 1); are the '
+                        'boxes those of the resized image?')
+        return None
+
+    def warnings(self, silent: list[str]) -> list[str]:
+        """Skipped checks, and what looks odd but is allowed."""
+        texts = []
+        if silent:
+            texts.append(f'no detection of {", ".join(silent)}')
+        if self.known is None:
+            texts.append('image ids were not checked: pass the image set (option image_set)')
+        elif empty := len(self.known) - len(self.images):
+            texts.append(f'{empty} of {len(self.known)} images have no detection')
+        if self.sizes is None:
+            texts.append('right and bottom bounds were not checked: pass the folder of the images '
+                         '(option image_dir)')
+        elif self.sizes.missing:
+            texts.append(f'{self.sizes.missing} images are not in the folder of the images; their '
+                         'bounds were not checked')
+        return texts
+
+
+def _read_archive(path: Path, expected: set[str], lines: _Lines,
+                  problems: Problems) -> dict[str, int]:
+    """Check layout and lines; the number of lines of each expected file that is there."""
+    if not path.is_file():
+        raise SubmissionError(path, ['no such file'])
+    if not path.name.endswith(('.tar.gz', '.tgz')):
+        problems.add('the archive must be called NAME.tar.gz or NAME.tgz', path.name)
+    with open(path, 'rb') as stream:
+        if stream.read(2) != b'\x1f\x8b':
+            raise SubmissionError(path, [
+                *problems.lines(), 'not compressed with gzip (a plain tar or a zip is not '
+                'evaluated); pack it with: tar czf NAME.tar.gz results'])
+    try:
+        with tarfile.open(path, 'r:gz') as archive:
+            return _read_members(archive, expected, lines, problems)
+    except (tarfile.TarError, EOFError, OSError, zlib.error) as error:
+        raise SubmissionError(path, [f'cannot be unpacked ({error}); pack it again with: tar czf '
+                                     'NAME.tar.gz results']) from error
+
+
+def _read_members(archive: tarfile.TarFile, expected: set[str], lines: _Lines,
+                  problems: Problems) -> dict[str, int]:
+    found: dict[str, int] = {}
+    for member in archive:
+        name = member.name
+        if member.isdir() and name.split('/')[0] == 'results':
+            continue
+        if name in found:
+            problems.add('a file appears more than once in the archive', name)
+        elif name not in expected or not member.isfile():
+            problems.add(*_stranger(name, expected))
+        else:
+            found[name] = _read_file(archive, member, lines)
+    return found
+
+
+def _stranger(name: str, expected: set[str]) -> tuple[str, str]:
+    """What is wrong with a member that is not expected, and its name."""
+    if name.split('/')[0] != 'results':
+        return ('the first folder in the archive must be results/; pack it from the folder above: '
+                'tar czf NAME.tar.gz results'), name
+    wanted, found = _NAME.fullmatch(min(expected)), _NAME.fullmatch(name)
+    for part in ('year', 'competition', 'split'):
+        if wanted and found and wanted[part] != found[part]:
+            return (f'expected files of {part} {wanted[part]}; rename them, or check with the '
+                    f'option {part}'), name
+    return 'only the files of the classes may be in the archive; take the others out', name
+
+
+def _read_file(archive: tarfile.TarFile, member: tarfile.TarInfo, lines: _Lines) -> int:
+    count = 0
+    with archive.extractfile(member) as stream:
+        for count, line in enumerate(stream, 1):
+            text = line.decode('utf-8', 'replace').rstrip('\r\n')
+            lines.check(text, f'{Path(member.name).name} line {count}')
+    return count

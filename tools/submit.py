@@ -1,0 +1,112 @@
+"""Turn predictions into a benchmark's submission archive, or check an archive.
+
+    python tools/submit.py TRACK PREDICTIONS.pkl --out DIR --name ALG [options]
+    python tools/submit.py TRACK --check ARCHIVE [options]
+
+PREDICTIONS.pkl is what ``tools/test.py CONFIG CHECKPOINT --out PREDICTIONS.pkl`` writes.
+"""
+from __future__ import annotations
+
+import argparse
+import sys
+import warnings
+from pathlib import Path
+from typing import Any
+
+from projects.leaderboards import TRACKS, Report, SubmissionError, load_results, validate, write
+from projects.leaderboards.tracks import option_names
+
+_EPILOG = """\
+tracks:
+{tracks}
+
+Each track takes the options that it needs and names the others as unknown.
+
+examples:
+  COCO: predict, write and check the file of the val split
+    python tools/test.py configs/adder_fcos_r50.py ckpt.pth --out preds.pkl
+    python tools/submit.py coco-det preds.pkl --out submissions --name adder-fcos-r50 \\
+        --ann-file data/coco/annotations/instances_val2017.json
+
+  VOC: check an archive that was made elsewhere
+    python tools/submit.py voc-det --check comp4_det_test_alg.tar.gz \\
+        --image-set data/VOCdevkit/VOC2012/ImageSets/Main/test.txt \\
+        --image-dir data/VOCdevkit/VOC2012/JPEGImages
+
+exit status: 0 written and accepted, 1 refused (the message lists every problem), 2 wrong usage
+"""
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """The command line."""
+    tracks = '\n'.join(f'  {name:<10} {track.title}' for name, track in TRACKS.items())
+    parser = argparse.ArgumentParser(
+        description='Write and check a submission archive, or check one (--check).',
+        epilog=_EPILOG.format(tracks=tracks),
+        formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument('track', choices=TRACKS, metavar='TRACK', help=', '.join(TRACKS))
+    parser.add_argument('predictions', nargs='?', metavar='PREDICTIONS.pkl',
+                        help='written by tools/test.py --out')
+    parser.add_argument('--out', metavar='DIR', help='folder for the archive')
+    parser.add_argument('--check', metavar='ARCHIVE', help='check this archive, write nothing')
+    options = parser.add_argument_group('options of the tracks')
+    options.add_argument('--name', metavar='ALG', help='name of the algorithm, without spaces')
+    options.add_argument('--ann-file', metavar='JSON',
+                         help='coco-det: image_info_test-dev2017.json or instances_val2017.json')
+    options.add_argument('--classes', nargs='+', metavar='CLASS',
+                         help="the model's classes, if not those of the data set")
+    options.add_argument('--split', help='split in the file names; default: read from --ann-file '
+                         'or --image-set')
+    options.add_argument('--max-per-image', type=int, metavar='N',
+                         help='coco-det: keep the N best of an image (100)')
+    options.add_argument('--image-set', metavar='TXT', help='voc-det: ImageSets/Main/test.txt')
+    options.add_argument('--image-dir', metavar='DIR',
+                         help='voc-det: JPEGImages, to check that boxes lie in their images')
+    options.add_argument('--competition', help='voc-det: comp3 (VOC data only) or comp4 (default)')
+    options.add_argument('--year', help='voc-det: year in the folder name (2012)')
+    options.add_argument('--box-decimals', type=int, metavar='N', help='decimals of boxes (2)')
+    options.add_argument('--score-decimals', type=int, metavar='N', help='decimals of scores (5)')
+    return parser
+
+
+def submit(track: str, predictions: str, out: str, options: dict[str, Any]) -> Report:
+    """Write the archive, show what the writer warns of, and check what was written."""
+    checks = option_names(TRACKS[track].validate)
+    writes = option_names(TRACKS[track].write)
+    with warnings.catch_warnings(record=True) as notes:
+        warnings.simplefilter('always', UserWarning)
+        path = write(track, load_results(predictions), out, **{
+            name: value for name, value in options.items()
+            if name in writes or name not in checks})
+    for note in notes:
+        print(f'warning  {note.message}')
+    return validate(track, path, **{
+        name: value for name, value in options.items() if name in checks})
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run the command; the exit status."""
+    parser = build_parser()
+    given = {name: value for name, value in vars(parser.parse_args(arguments)).items()
+             if value is not None}
+    track, predictions = given.pop('track'), given.pop('predictions', None)
+    out, check = given.pop('out', None), given.pop('check', None)
+    if (check is None) == (predictions is None):
+        parser.error('give either PREDICTIONS.pkl (with --out and --name) or --check ARCHIVE')
+    if check is None and out is None:
+        parser.error('--out DIR is needed to write an archive')
+    try:
+        if check is None:
+            report = submit(track, predictions, out, given)
+        else:
+            report = validate(track, Path(check), **given)
+    except SubmissionError as error:
+        print(error, file=sys.stderr)
+        return 1
+    print(report)
+    print(f'next     {TRACKS[track].next_step}')
+    return 0
+
+
+if __name__ == '__main__':
+    sys.exit(main())
