@@ -51,4 +51,5 @@ def _matching_depth(state):
         differences[depth] = wrong
     depth, wrong = min(differences.items(), key=lambda item: len(item[1]))
     raise ValueError(f'no AdderResNet has these parameters; the closest, depth {depth}, differs in {len(wrong)} '
-                     f'of them: {", ".join(wrong[:5])}. Expected the state_dict of an official AdderNet ResNet for ImageNet.')
+                     f'of them: {", ".join(wrong[:5])}. Expected the state_dict of an official AdderNet '
+                     'ResNet for ImageNet.')
