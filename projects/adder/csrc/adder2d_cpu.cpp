@@ -8,6 +8,7 @@
 #include <torch/extension.h>
 
 #include <algorithm>
+#include <cmath>
 #include <cstdlib>
 #include <cstring>
 #include <string>
@@ -96,17 +97,37 @@ void gather(const float* data, const Plane& plane, Tap tap, int64_t grid_width, 
   }
 }
 
-// A tile of `count` positions and `depth` rows as panels (panel, depth, nr); the tail of the last panel is zero.
-void to_panels(const float* row, int64_t count, int64_t depth, int64_t k, int nr, float* panels) {
-  for (int64_t p = 0; p * nr < count; ++p) {
-    float* dst = panels + (p * depth + k) * nr;
-    const int64_t n = std::min<int64_t>(nr, count - p * nr);
-    std::memcpy(dst, row + p * nr, n * sizeof(float));
-    std::fill(dst + n, dst + nr, 0.f);
+// The way back: positions [begin, begin + count), in panels of nr that lie `panel_stride` apart, into the plane.
+void scatter(const float* panels, int64_t panel_stride, int nr, const Plane& plane, Tap tap, int64_t grid_width,
+             int64_t begin, int64_t count, float* data) {
+  if (plane.step_y == 1 && plane.step_x == 1) {  // the grid is the plane
+    for (int64_t i = 0; i < count; i += nr, panels += panel_stride)
+      std::memcpy(data + begin + i, panels, std::min<int64_t>(nr, count - i) * sizeof(float));
+    return;
   }
+  int64_t u = begin / grid_width, v = begin % grid_width;
+  for (int64_t i = 0; i < count; i += nr, panels += panel_stride)
+    for (int64_t j = 0; j < std::min<int64_t>(nr, count - i); ++j) {
+      data[(u * plane.step_y + tap.y) * plane.width + v * plane.step_x + tap.x] = panels[j];
+      if (++v == grid_width) v = 0, ++u;
+    }
 }
 
-// Weights (rows, depth) by strides as (block, panel, kDepth, mr) with zero rows at the end; sums per block and row.
+// Row k of a tile of `count` positions, as panels (panel, depth, NR); the tail of the last panel is zero.
+template <int NR>
+void to_panels(const float* row, int64_t count, int64_t depth, int64_t k, float* panels) {
+  float* dst = panels + k * NR;
+  for (; count >= NR; count -= NR, row += NR, dst += depth * NR) std::memcpy(dst, row, NR * sizeof(float));
+  if (count > 0) std::fill(std::copy(row, row + count, dst), dst + NR, 0.f);
+}
+
+void to_panels(const float* row, int64_t count, int64_t depth, int64_t k, int nr, float* panels) {
+  if (nr == 8) return to_panels<8>(row, count, depth, k, panels);
+  if (nr == 16) return to_panels<16>(row, count, depth, k, panels);
+  to_panels<32>(row, count, depth, k, panels);
+}
+
+// Weights as (block, panel, kDepth, mr) with zero rows at the end, and their sums per block and row.
 struct PackedWeight {
   int64_t rows, depth, blocks, panels;
   int mr;
@@ -119,22 +140,22 @@ struct PackedWeight {
   int64_t block_depth(int64_t block) const { return std::min(kDepth, depth - block * kDepth); }
 };
 
-template <typename Read>
-PackedWeight pack_weight(int64_t rows, int64_t depth, int mr, const Read& read) {
+// Element (row, k) lies at column(k) + row * row_stride.
+template <typename Column>
+PackedWeight pack_weight(int64_t rows, int64_t depth, int mr, int64_t row_stride, float scale, const Column& column) {
   PackedWeight packed{rows, depth, ceil_div(depth, kDepth), ceil_div(rows, mr), mr, {}, {}};
-  packed.data.assign(packed.blocks * packed.panels * kDepth * mr, 0.f);
+  packed.data.resize(packed.blocks * packed.panels * kDepth * mr);
   packed.sums.assign(packed.blocks * packed.panels * mr, 0.f);
-  at::parallel_for(0, packed.blocks * packed.panels, 16, [&](int64_t begin, int64_t end) {
+  at::parallel_for(0, packed.blocks * packed.panels, 4, [&](int64_t begin, int64_t end) {
     for (int64_t i = begin; i < end; ++i) {
-      const int64_t block = i / packed.panels, p = i % packed.panels;
+      const int64_t block = i / packed.panels, first = i % packed.panels * mr;
+      const int64_t held = std::min<int64_t>(mr, rows - first), length = packed.block_depth(block);
       float* data = packed.data.data() + i * kDepth * mr;
       float* sums = packed.sums.data() + i * mr;
-      for (int64_t r = 0; r < mr && p * mr + r < rows; ++r)
-        for (int64_t k = 0; k < packed.block_depth(block); ++k) {
-          const float value = read(p * mr + r, block * kDepth + k);
-          data[k * mr + r] = value;
-          sums[r] += value;
-        }
+      for (int64_t k = 0; k < length; ++k, data += mr) {
+        const float* source = column(block * kDepth + k) + first * row_stride;
+        for (int64_t r = 0; r < held; ++r) sums[r] += data[r] = scale * source[r * row_stride];
+      }
     }
   });
   return packed;
@@ -205,7 +226,7 @@ at::Tensor forward(const at::Tensor& input, const at::Tensor& weight, at::IntArr
   const float* w = weight.const_data_ptr<float>();
   float* y = output.mutable_data_ptr<float>();
   const PackedWeight packed =
-      pack_weight(s.t, depth, kernels.mr, [&](int64_t row, int64_t k) { return w[row * depth + k]; });
+      pack_weight(s.t, depth, kernels.mr, depth, 1.f, [&](int64_t k) { return w + k; });
   const Plane plane{s.h, s.w, s.sy, s.sx};
   Schedule(s.n, positions, packed.panels).run([&](int64_t image, int64_t start, int64_t count, int64_t first_panel,
                                                   int64_t last_panel) {
@@ -220,8 +241,9 @@ at::Tensor forward(const at::Tensor& input, const at::Tensor& weight, at::IntArr
                {tap / s.kw * s.dy - s.py, tap % s.kw * s.dx - s.px}, s.ow, start, count, row);
       };
       pack_tile(length, count, kernels.nr, fill, panels.data(), sums);
-      for (int64_t p = first_panel; p < last_panel; ++p)
-        for (int64_t q = 0; q * kernels.nr < count; ++q)
+      // a panel of positions, the larger of the two, stays in the first-level cache; those of weights stream by
+      for (int64_t q = 0; q * kernels.nr < count; ++q)
+        for (int64_t p = first_panel; p < last_panel; ++p)
           kernels.forward(length, packed.panel(block, p), panels.data() + q * length * kernels.nr,
                           packed.sum(block, p), sums + q * kernels.nr,
                           y + (image * s.t + p * kernels.mr) * positions + start + q * kernels.nr, positions,
@@ -230,6 +252,22 @@ at::Tensor forward(const at::Tensor& input, const at::Tensor& weight, at::IntArr
     }
   });
   return output;
+}
+
+// Whether the clamp of differences scaled by kSignScale is their sign, for all values of a tensor.
+bool sign_by_clamp(const at::Tensor& tensor) {
+  const float* data = tensor.const_data_ptr<float>();
+  return at::parallel_reduce(
+      0, tensor.numel(), 1 << 16, true,
+      [&](int64_t begin, int64_t end, bool) {
+        bool good = true;
+        for (int64_t i = begin; i < end; ++i) {
+          const float size = std::fabs(data[i]);
+          good &= (size == 0.f) | ((size >= kSignSmallest) & (size <= kSignLargest));  // false for NaN
+        }
+        return good;
+      },
+      [](bool a, bool b) { return a && b; });
 }
 
 // One residue class of input rows (or columns) modulo the stride, and the taps whose window can reach it. Within
@@ -254,17 +292,23 @@ std::vector<Residue> residues(int64_t size, int64_t kernel, int64_t stride, int6
   return classes;
 }
 
+// The inner loop of a gradient rule, and the factor for inputs and weights under which it serves.
+struct GradRule {
+  decltype(AdderKernels::grad_sign) kernel;
+  float scale;
+};
+
 // Gradient of all input positions of one pair of residue classes, written into grad_input.
-void grad_input_class(const Shape& s, const AdderKernels& kernels, bool sign, const float* x, const float* w,
+void grad_input_class(const Shape& s, const AdderKernels& kernels, GradRule rule, const float* x, const float* w,
                       const float* g, float* gx, const Residue& rows, const Residue& cols) {
   const int64_t taps_x = cols.taps.size(), taps = rows.taps.size() * taps_x, depth = s.t * taps;
   const int64_t positions = rows.count * cols.count, area = s.h * s.w;
   if (depth == 0 || positions == 0) return;  // no window reaches these: the gradient stays zero
-  const PackedWeight packed = pack_weight(s.c, depth, kernels.grad_mr, [&](int64_t channel, int64_t k) {
-    const int64_t tap = k % taps, i = rows.taps[tap / taps_x], j = cols.taps[tap % taps_x];
-    return w[((k / taps * s.c + channel) * s.kh + i) * s.kw + j];
+  const int64_t window = s.kh * s.kw;
+  const PackedWeight packed = pack_weight(s.c, depth, kernels.grad_mr, window, rule.scale, [&](int64_t k) {
+    const int64_t tap = k % taps;
+    return w + k / taps * s.c * window + rows.taps[tap / taps_x] * s.kw + cols.taps[tap % taps_x];
   });
-  const auto kernel = sign ? kernels.grad_sign : kernels.grad_hardtanh;
   const Plane source{s.h, s.w, s.sy, s.sx}, output{s.oh, s.ow, 1, 1};
   const int mr = kernels.grad_mr, nr = kernels.nr;
   Schedule(s.n, positions, packed.panels).run([&](int64_t image, int64_t start, int64_t count, int64_t first_panel,
@@ -273,11 +317,12 @@ void grad_input_class(const Shape& s, const AdderKernels& kernels, bool sign, co
     const int64_t first_row = first_panel * mr, last_row = std::min(last_panel * mr, s.c);
     const int64_t wide = ceil_div(count, nr) * nr, held = (last_panel - first_panel) * mr;
     grads.resize(kDepth * wide);
-    values.assign(held * wide, 0.f);
+    values.resize(held * wide);
     result.resize(held * wide);
     float row[kTile];
     for (int64_t c = first_row; c < last_row; ++c) {  // (panel of positions, channel, nr)
       gather(x + (image * s.c + c) * area, source, {rows.start, cols.start}, cols.count, start, count, row);
+      for (int64_t i = 0; i < count; ++i) row[i] *= rule.scale;
       to_panels(row, count, held, c - first_row, nr, values.data());
     }
     for (int64_t block = 0; block < packed.blocks; ++block) {
@@ -288,22 +333,16 @@ void grad_input_class(const Shape& s, const AdderKernels& kernels, bool sign, co
                {rows.offset[tap / taps_x], cols.offset[tap % taps_x]}, cols.count, start, count, out);
       };
       pack_tile(length, count, nr, fill, grads.data(), nullptr);
-      for (int64_t p = first_panel; p < last_panel; ++p)
-        for (int64_t q = 0; q * nr < count; ++q) {
+      for (int64_t q = 0; q * nr < count; ++q)
+        for (int64_t p = first_panel; p < last_panel; ++p) {
           const int64_t tile = (q * held + (p - first_panel) * mr) * nr;
-          kernel(length, packed.panel(block, p), grads.data() + q * length * nr, values.data() + tile,
-                 result.data() + tile, nr, mr, nr, block == 0);
+          rule.kernel(length, packed.panel(block, p), grads.data() + q * length * nr, values.data() + tile,
+                      result.data() + tile, nr, mr, nr, block == 0);
         }
     }
-    for (int64_t c = first_row; c < last_row; ++c) {
-      float* plane = gx + (image * s.c + c) * area;
-      int64_t u = start / cols.count, v = start % cols.count;
-      for (int64_t i = 0; i < count; ++i) {
-        plane[(rows.start + u * s.sy) * s.w + cols.start + v * s.sx] =
-            result[(i / nr * held + c - first_row) * nr + i % nr];
-        if (++v == cols.count) v = 0, ++u;
-      }
-    }
+    for (int64_t c = first_row; c < last_row; ++c)
+      scatter(result.data() + (c - first_row) * nr, held * nr, nr, source, {rows.start, cols.start}, cols.count,
+              start, count, gx + (image * s.c + c) * area);
   });
 }
 
@@ -313,9 +352,14 @@ at::Tensor grad_input(const at::Tensor& grad_output, const at::Tensor& input, co
   at::Tensor result = at::zeros(input.sizes(), input.options());
   if (grad_output.numel() == 0) return result;
   const AdderKernels& kernels = *choose().kernels;
+  GradRule rule{kernels.grad_hardtanh, 1.f};
+  if (sign && sign_by_clamp(input) && sign_by_clamp(weight))
+    rule.scale = kSignScale;
+  else if (sign)
+    rule.kernel = kernels.grad_sign;
   for (const Residue& rows : residues(s.h, s.kh, s.sy, s.py, s.dy))
     for (const Residue& cols : residues(s.w, s.kw, s.sx, s.px, s.dx))
-      grad_input_class(s, kernels, sign, input.const_data_ptr<float>(), weight.const_data_ptr<float>(),
+      grad_input_class(s, kernels, rule, input.const_data_ptr<float>(), weight.const_data_ptr<float>(),
                        grad_output.const_data_ptr<float>(), result.mutable_data_ptr<float>(), rows, cols);
   return result;
 }

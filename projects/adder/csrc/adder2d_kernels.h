@@ -16,6 +16,10 @@ struct AdderKernels {
 // Largest |partial sum| / |result| of the max identity that is accepted: at 32 it costs five of the 24 bits.
 constexpr float kCancellation = 32.f;
 
+// Scaled by this power of two, the difference of two floats that are zero or within the limits is zero or at least 1
+// in magnitude (one unit in the last place of the smaller limit is 2^-100): its clamp to [-1, 1] is its sign.
+constexpr float kSignScale = 0x1p100f, kSignSmallest = 0x1p-76f, kSignLargest = 0x1p27f;
+
 const AdderKernels* adder_kernels_portable();
 const AdderKernels* adder_kernels_avx2();    // nullptr where the compiler cannot target it
 const AdderKernels* adder_kernels_avx512();  // likewise

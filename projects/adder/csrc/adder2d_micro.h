@@ -19,9 +19,9 @@
 namespace ADDER_ISA {
 
 #if ADDER_LANES == 16
-constexpr int kMr = 12, kGradMr = 8, kNv = 2;
+constexpr int kMr = 8, kGradMr = 8, kNv = 2;
 #elif ADDER_LANES == 8
-constexpr int kMr = 6, kGradMr = 4, kNv = 2;
+constexpr int kMr = 4, kGradMr = 4, kNv = 2;
 #else
 constexpr int kMr = 4, kGradMr = 2, kNv = 2;
 #endif
@@ -53,6 +53,16 @@ static inline Vec max_(Vec a, Vec b) { return a > b ? a : b; }
 static inline Vec min_(Vec a, Vec b) { return a < b ? a : b; }
 static inline Vec fma_(Vec a, Vec b, Vec c) { return a * b + c; }
 #endif
+
+// 1, in a register that the compiler cannot see through: a fused multiply-add by it rounds like an addition or a
+// subtraction, but runs on the units that additions, max and min leave idle.
+static inline Vec hidden_one() {
+  Vec one = splat(1.f);
+#if ADDER_LANES > 4
+  asm("" : "+v"(one));
+#endif
+  return one;
+}
 
 // Writes or adds an MR x NR tile of results; an incomplete tile goes element by element.
 template <int MR>
@@ -99,12 +109,13 @@ static void forward_exact(long k, const float* w, const float* x, float* c, long
 static void forward_max(long k, const float* w, const float* x, const float* sum_w,
                         const float* sum_x, float* c, long ldc, int m, int n, bool first) {
   Vec acc[kMr][kNv] = {};
+  const Vec one = hidden_one();
   for (long i = 0; i < k; ++i) {
     Vec xv[kNv];
     for (int v = 0; v < kNv; ++v) xv[v] = load(x + i * kNr + v * kLanes);
     for (int r = 0; r < kMr; ++r) {
       const Vec wv = splat(w[i * kMr + r]);
-      for (int v = 0; v < kNv; ++v) acc[r][v] += max_(xv[v], wv);
+      for (int v = 0; v < kNv; ++v) acc[r][v] = fma_(max_(xv[v], wv), one, acc[r][v]);
     }
   }
   Mask cancels = {};
@@ -126,35 +137,43 @@ static void forward_max(long k, const float* w, const float* x, const float* sum
     put<kMr>(acc, c, ldc, m, n, first);
 }
 
-// sum rule(w - x) * g, rule = clamp to [-1, 1] or sign; x (MR, NR) stays, k runs over (output channel, tap).
-template <bool Sign>
-static void grad_input(long k, const float* w, const float* g, const float* x, float* c, long ldc,
-                       int m, int n, bool first) {
+// sum clamp(w - x, -1, 1) * g; x (MR, NR) stays, k runs over (output channel, tap).
+static void grad_hardtanh(long k, const float* w, const float* g, const float* x, float* c, long ldc, int m, int n,
+                          bool first) {
   Vec acc[kGradMr][kNv] = {};
-  const Vec one = splat(1.f), minus_one = splat(-1.f);
+  const Vec one = hidden_one(), minus_one = splat(-1.f);
   for (long i = 0; i < k; ++i) {
     Vec gv[kNv];
     for (int v = 0; v < kNv; ++v) gv[v] = load(g + i * kNr + v * kLanes);
     for (int r = 0; r < kGradMr; ++r) {
       const Vec wv = splat(w[i * kGradMr + r]);
       for (int v = 0; v < kNv; ++v) {
-        const Vec xv = load(x + r * kNr + v * kLanes);
-        if (Sign) {
-          const Vec up = (Vec)((Mask)(wv > xv) & (Mask)gv[v]);
-          const Vec down = (Vec)((Mask)(wv < xv) & (Mask)gv[v]);
-          acc[r][v] += up - down;
-        } else {
-          // operands in this order let a NaN difference through
-          acc[r][v] = fma_(min_(one, max_(minus_one, wv - xv)), gv[v], acc[r][v]);
-        }
+        const Vec difference = fma_(-load(x + r * kNr + v * kLanes), one, wv);
+        // operands in this order let a NaN difference through
+        acc[r][v] = fma_(min_(one, max_(minus_one, difference)), gv[v], acc[r][v]);
       }
     }
   }
   put<kGradMr>(acc, c, ldc, m, n, first);
 }
 
+// sum sign(w - x) * g for values out of the range in which grad_hardtanh can do it (see kSignScale).
+static void grad_sign(long k, const float* w, const float* g, const float* x, float* c, long ldc, int m, int n,
+                      bool first) {
+  Vec acc[kGradMr][kNv] = {};
+  for (long i = 0; i < k; ++i)
+    for (int r = 0; r < kGradMr; ++r) {
+      const Vec wv = splat(w[i * kGradMr + r]);
+      for (int v = 0; v < kNv; ++v) {
+        const Vec gv = load(g + i * kNr + v * kLanes), xv = load(x + r * kNr + v * kLanes);
+        acc[r][v] += (Vec)((Mask)(wv > xv) & (Mask)gv) - (Vec)((Mask)(wv < xv) & (Mask)gv);
+      }
+    }
+  put<kGradMr>(acc, c, ldc, m, n, first);
+}
+
 static const AdderKernels kKernels = {
-    kMr, kGradMr, kNr, forward_max, grad_input<false>, grad_input<true>,
+    kMr, kGradMr, kNr, forward_max, grad_hardtanh, grad_sign,
 };
 
 }  // namespace ADDER_ISA
