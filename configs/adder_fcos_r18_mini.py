@@ -5,7 +5,7 @@ _base_ = 'adder_fcos_r50.py'
 # ---- what you change first
 data_root = '{{$MMDOWNSTREAM_DATA:data}}/mini/coco/'
 classes = ('disc', 'square', 'triangle', 'star', 'ring')
-max_epochs = 18
+max_epochs = 14
 batch_size = 4  # many small steps: the set is small and the minutes are few
 lr = 0.05
 
