@@ -70,9 +70,13 @@ compile_mmcv() {
     (cd "$source" && CFLAGS="${CFLAGS:-} -g0 -O2" MMCV_WITH_OPS=1 "$VENV/bin/python" -m pip wheel -v --no-cache-dir \
         --no-deps --no-build-isolation -w "$1" . > "$log" 2>&1) &
     worker=$!
+    local tick=0 end='\n'
+    if [ -t 1 ]; then end='\r'; fi  # a line that moves for a person, a line a minute for a log
     while kill -0 "$worker" 2> /dev/null; do
-        sleep 5
-        printf '\r[environment] mmcv: %s of %s files, %d min %02d s ' \
+        sleep 2
+        tick=$((tick + 1))
+        if [ "$end" = '\n' ] && [ $((tick % 30)) -ne 0 ]; then continue; fi
+        printf "[environment] mmcv: %s of %s files, %d min %02d s $end" \
             "$(find "$source/build" -name '*.o' 2> /dev/null | wc -l)" "$total" \
             $(((SECONDS - start) / 60)) $(((SECONDS - start) % 60))
     done
