@@ -1,14 +1,4 @@
 # Neck ablation (arXiv 2112.13608, table 4), the plain FPN of adder layers: 34.8 AP.
 # R-PAFPN, 36.5 AP, is adder_fcos_r50.py.
-_base_ = 'adder_fcos_r50.py'
-model = dict(
-    neck=dict(
-        _delete_=True,
-        type='FPN',
-        in_channels=[512, 1024, 2048],
-        out_channels=256,
-        num_outs=5,
-        add_extra_convs='on_output',
-        relu_before_extra_convs=True,
-        conv_cfg=dict(type='Adder2d', grad_input='sign'),
-        norm_cfg=dict(type='BN', requires_grad=True)))
+_base_ = 'adder_fcos_r50_b.py'
+model = dict(neck=dict(conv_cfg=dict(type='Adder2d', grad_input='sign'), norm_cfg=dict(type='BN', requires_grad=True)))

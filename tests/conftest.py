@@ -13,14 +13,19 @@ os.environ.setdefault('OMP_WAIT_POLICY', 'PASSIVE')
 ROOT = Path(__file__).resolve().parents[1]
 
 
-def load_tool(path):
-    """A script under tools/ as a module."""
+def _load_tool(path):
     file = ROOT / 'tools' / path
     spec = importlib.util.spec_from_file_location(file.stem, file)
     module = importlib.util.module_from_spec(spec)
     sys.modules[file.stem] = module  # workers of a process pool look functions up by module
     spec.loader.exec_module(module)
     return module
+
+
+@pytest.fixture(scope='session')
+def load_tool():
+    """Function: a script, by its path under tools/, as a module."""
+    return _load_tool
 
 
 @pytest.fixture(scope='session')
@@ -48,6 +53,6 @@ def golden(shared):
 def mini_root(tmp_path_factory):
     """A data root with a small mini set: `coco/` and `voc/` below `mini/`; 12 training and 5 validation images."""
     folder = tmp_path_factory.mktemp('data')
-    load_tool('dataset_converters/make_mini_detection.py').generate(
+    _load_tool('dataset_converters/make_mini_detection.py').generate(
         folder / 'mini', train=12, val=5, size=(192, 160), seed=0, workers=1, force=False)
     return folder

@@ -4,12 +4,13 @@ The instruction set (AVX-512, AVX2 or portable) is the best that the processor h
 ``ADDER_CPU_ISA`` forces one.
 """
 
+import importlib
 import warnings
 
 import torch  # noqa: F401  (the extension needs torch's libraries loaded)
 
 try:
-    from . import _native
+    _native = importlib.import_module('projects.adder._native')
 except ImportError as error:
     _native, WHY_MISSING = None, str(error)
 else:

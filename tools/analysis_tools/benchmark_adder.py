@@ -3,11 +3,15 @@
 import argparse
 import json
 import statistics
+import sys
 import time
+from pathlib import Path
 
 import torch
 import torch.nn.functional as F
 from tqdm import tqdm
+
+sys.path.append(str(Path(__file__).resolve().parents[2]))
 
 from projects.adder import adder2d, native
 
@@ -61,17 +65,17 @@ def measure(operator, shape, repeats, seconds):
     return forward, median_ms(step, repeats, seconds)
 
 
-def parse_args():
+def parse_args(argv=None):
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument('--threads', type=int, default=2)
     parser.add_argument('--repeats', type=int, default=20, help='runs a figure is the median of')
     parser.add_argument('--seconds', type=float, default=5, help='stop repeating an operation after this long')
     parser.add_argument('--json', metavar='FILE', help='write the figures there as well')
-    return parser.parse_args()
+    return parser.parse_args(argv)
 
 
-def main():
-    args = parse_args()
+def main(argv=None):
+    args = parse_args(argv)
     torch.set_num_threads(args.threads)
     rows = []
     for name, shape in tqdm(SHAPES.items(), desc='shapes', leave=False):
