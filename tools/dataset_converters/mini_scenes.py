@@ -1,6 +1,6 @@
 """The pictures of the mini detection set: textured shapes over textured, cluttered ground.
 
-Used by make_mini_detection.py. Shapes are turned, stretched, drawn with boxes from about 14 to 110
+Used by make_mini_detection.py. Shapes are turned, stretched, drawn with longer sides of 32 to 110
 pixels, overlap each other and leave the picture. Colour and texture are drawn without looking at
 the class, so that only the outline tells what an object is; unlabelled strokes and ragged blobs,
 as colourful as the objects, lie among them. Masks are drawn at SUB times the resolution of the
@@ -20,13 +20,13 @@ SUB = 3
 # detector starting from random weights does not learn them in the minutes that the demo has.
 MIN_VISIBLE = 0.6  # share of an object's full area
 MIN_AREA = 30.  # visible pixels
-MIN_SIDE, MAX_SIDE = 24, 110  # longer side of a whole object's box, pixels, log-uniform
+MIN_SIDE, MAX_SIDE = 32, 110  # longer side of a whole object's box, pixels, log-uniform
 MAX_OBJECTS = 5
 MIN_CONTRAST = 90.  # RGB distance between an object's base colour and what it is drawn on
 GROUND_SWING, SHAPE_SWING = 20., 20.  # how far a texture's two colours lie apart, RGB
 MAX_GRAIN = 10.  # of a texture
 MAX_NOISE = 4.  # standard deviation of the picture's noise, of 255
-MAX_BLOBS, MAX_STROKES = 1, 2  # in one picture
+MAX_BLOBS, MAX_STROKES = 1, 1  # in one picture
 MAX_TURN = .25  # largest rotation either way, radians
 
 
