@@ -11,7 +11,7 @@ from mmengine.logging import print_log
 
 from .dropped import DroppedAnnotations
 from .errors import AnnotationError
-from .image_files import spot_check_images
+from .image_files import require_images
 
 _REQUIRED = {'images': ('id', 'file_name', 'height', 'width'), 'categories': ('id', 'name')}
 _BOX_KEYS = ('bbox', 'area', 'category_id')
@@ -88,12 +88,8 @@ class CheckedCocoDataset(CocoDataset):
             raise AnnotationError(f'{self.ann_file}: lists no images.')
         if self._dropped:
             print_log(self._dropped.summary(self.ann_file), logger='current', level=30)
-        missing = spot_check_images(info['img_path'] for info in data_list)
-        if missing:
-            raise AnnotationError(
-                f'{self.ann_file}: {len(missing)} of {min(64, len(data_list))} images looked at do '
-                f'not exist, for example {missing[0]}. Do the annotations belong to this image '
-                'folder (data_prefix.img)?')
+        require_images(self.ann_file, data_list, '. Do the annotations belong to this image folder '
+                       '(data_prefix.img)?')
 
     def parse_data_info(self, raw_data_info: dict) -> dict:
         """Parse an image's annotations, counting those that are left out."""

@@ -5,7 +5,6 @@ JPEG with an image whose lower part is grey. Both are met in practice after an i
 """
 
 import os
-from collections.abc import Iterable
 
 import cv2
 from mmcv.transforms import LoadImageFromFile
@@ -13,7 +12,7 @@ from mmdet.registry import TRANSFORMS
 from mmengine.logging import print_log
 from PIL import Image
 
-from .errors import ImageError
+from .errors import AnnotationError, ImageError
 
 _JPEG, _JPEG_END = b'\xff\xd8', b'\xff\xd9'
 _PNG, _PNG_END = b'\x89P', b'\x00\x00\x00\x00IEND\xaeB`\x82'
@@ -111,9 +110,15 @@ class LoadCheckedImage(LoadImageFromFile):
                       logger='current', level=30)
 
 
-def spot_check_images(paths: Iterable[str], count: int = 64) -> list[str]:
-    """Those of `count` evenly spread local `paths` that do not exist."""
-    paths = list(paths)
-    step = max(1, len(paths) // count)
-    return [path for path in paths[::step][:count]
-            if '://' not in path and not os.path.exists(path)]
+def require_images(ann_file: str, data_list: list[dict], hint: str, count: int = 64) -> None:
+    """Look whether `count` images, evenly spread over the list, exist; remote ones are passed over.
+
+    Raises:
+        AnnotationError: some do not; the message ends with `hint`, behind the first one's path.
+    """
+    paths = [info['img_path'] for info in data_list]
+    looked_at = paths[::max(1, len(paths) // count)][:count]
+    missing = [path for path in looked_at if '://' not in path and not os.path.exists(path)]
+    if missing:
+        raise AnnotationError(f'{ann_file}: {len(missing)} of {len(looked_at)} images looked at do '
+                              f'not exist, for example {missing[0]}{hint}')

@@ -9,7 +9,7 @@ from mmengine.logging import print_log
 
 from .dropped import DroppedAnnotations
 from .errors import AnnotationError
-from .image_files import spot_check_images
+from .image_files import require_images
 
 
 @DATASETS.register_module()
@@ -58,11 +58,7 @@ class CheckedVOCDataset(VOCDataset):
                       f'files: {names}.', logger='current', level=30)
         if self._dropped:
             print_log(self._dropped.summary(self.ann_file), logger='current', level=30)
-        missing = spot_check_images(info['img_path'] for info in data_list)
-        if missing:
-            raise AnnotationError(
-                f'{self.ann_file}: {len(missing)} of {min(64, len(data_list))} images looked at do '
-                f'not exist, for example {missing[0]} (the VOC reader expects .jpg).')
+        require_images(self.ann_file, data_list, ' (the VOC reader expects .jpg).')
 
     def parse_data_info(self, img_info: dict) -> dict:
         """Parse an image's XML, counting the objects that are left out."""

@@ -1,8 +1,6 @@
 """The mini detection set: two formats of the same boxes, repeatable, and safe to make again."""
-import importlib.util
 import json
 from collections import Counter
-from pathlib import Path
 from xml.etree import ElementTree
 
 import cv2
@@ -10,16 +8,12 @@ import numpy as np
 import pytest
 from pycocotools.coco import COCO
 
-SCRIPT = Path(__file__).resolve().parents[2] / 'tools/dataset_converters/make_mini_detection.py'
 ARGUMENTS = dict(train=24, val=6, progress=False)
 
 
 @pytest.fixture(scope='module')
-def tool():
-    spec = importlib.util.spec_from_file_location('make_mini_detection', SCRIPT)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+def tool(load_tool):
+    return load_tool('dataset_converters/make_mini_detection.py')
 
 
 @pytest.fixture(scope='module')

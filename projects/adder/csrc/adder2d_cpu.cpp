@@ -231,7 +231,7 @@ at::Tensor forward(const at::Tensor& input, const at::Tensor& weight, at::IntArr
   Schedule(s.n, positions, packed.panels).run([&](int64_t image, int64_t start, int64_t count, int64_t first_panel,
                                                   int64_t last_panel) {
     thread_local std::vector<float> panels;
-    panels.resize(kDepth * (kTile + kernels.nr));
+    panels.resize(kDepth * kTile);
     float sums[kTile];
     for (int64_t block = 0; block < packed.blocks; ++block) {
       const int64_t length = packed.block_depth(block);

@@ -87,19 +87,13 @@ static inline void put(const Vec (&tile)[MR][kNv], float* c, long ldc, int m, in
 static void forward_exact(long k, const float* w, const float* x, float* c, long ldc, int m, int n,
                           bool first) {
   Vec acc[kMr][kNv] = {};
-  constexpr int kHalf = kMr / 2;  // half the rows at a time: accumulators, mask and temporaries fit
-  for (int half = 0; half < 2; ++half) {
-    Vec part[kHalf][kNv] = {};
-    for (long i = 0; i < k; ++i) {
-      Vec xv[kNv];
-      for (int v = 0; v < kNv; ++v) xv[v] = load(x + i * kNr + v * kLanes);
-      for (int r = 0; r < kHalf; ++r) {
-        const Vec wv = splat(w[i * kMr + half * kHalf + r]);
-        for (int v = 0; v < kNv; ++v) part[r][v] -= abs_(xv[v] - wv);
-      }
+  for (long i = 0; i < k; ++i) {
+    Vec xv[kNv];
+    for (int v = 0; v < kNv; ++v) xv[v] = load(x + i * kNr + v * kLanes);
+    for (int r = 0; r < kMr; ++r) {
+      const Vec wv = splat(w[i * kMr + r]);
+      for (int v = 0; v < kNv; ++v) acc[r][v] -= abs_(xv[v] - wv);
     }
-    for (int r = 0; r < kHalf; ++r)
-      for (int v = 0; v < kNv; ++v) acc[half * kHalf + r][v] = part[r][v];
   }
   put<kMr>(acc, c, ldc, m, n, first);
 }
