@@ -43,7 +43,7 @@ def kernels():
             super().copy_extensions_to_source()
 
     sources = sorted(str(p) for p in Path('projects/adder/csrc').glob('*.cpp'))
-    flags = [] if sys.platform == 'win32' else ['-O3', '-g0', '-ffp-contract=fast', '-fopenmp', '-Wno-psabi']
+    flags = [] if sys.platform == 'win32' else ['-O3', '-g0', '-ffp-contract=off', '-fopenmp', '-Wno-psabi']
     extension = CppExtension('projects.adder._native', sources, extra_compile_args={'cxx': flags},
                              depends=sorted(str(p) for p in Path('projects/adder/csrc').glob('*.h')))
     return [extension], {'build_ext': OptionalBuild}

@@ -16,7 +16,6 @@ convolution's filter gradient minus w times the sum of grad_output (the same val
 """
 
 import torch
-from torch.autograd.function import once_differentiable
 from torch.nn.grad import conv2d_weight
 from torch.nn.modules.utils import _pair
 
@@ -58,27 +57,56 @@ def select_backend(backend, input):
     raise ValueError(f'adder2d: backend={backend!r}, expected one of {BACKENDS}')
 
 
-class _Adder2d(torch.autograd.Function):
+# The two kernels as operators of torch, so that torch.compile, torch.export and the ONNX exporter see one opaque node
+# with a known output shape. Half precision ends before them: autocast is off inside.
+_SCHEMA = 'int[2] stride, int[2] padding, int[2] dilation, '
 
-    @staticmethod
-    def forward(ctx, input, weight, stride, padding, dilation, sign, eta, kernels):
-        ctx.save_for_backward(input, weight)
-        ctx.geometry, ctx.sign, ctx.eta, ctx.kernels = (stride, padding, dilation), sign, eta, kernels
-        return kernels.forward(input, weight, stride, padding, dilation)
 
-    @staticmethod
-    @once_differentiable
-    def backward(ctx, grad_output):
-        input, weight = ctx.saved_tensors
-        grad_input = grad_weight = None
-        if ctx.needs_input_grad[0]:
-            grad_input = ctx.kernels.grad_input(grad_output, input, weight, *ctx.geometry, ctx.sign)
-        if ctx.needs_input_grad[1]:
-            grad_weight = conv2d_weight(input, weight.shape, grad_output, *ctx.geometry)
-            grad_weight = grad_weight - weight * grad_output.sum((0, 2, 3))[:, None, None, None]
-            if ctx.eta is not None:
-                grad_weight = adaptive_gradient(grad_weight, ctx.eta)
-        return grad_input, grad_weight, None, None, None, None, None, None
+@torch.library.custom_op('mmdownstream::adder2d', mutates_args=(), schema=(
+    f'(Tensor input, Tensor weight, {_SCHEMA}bool sign, float? eta, str backend) -> Tensor'))
+def _adder2d(input, weight, stride, padding, dilation, sign, eta, backend):
+    with torch.autocast(input.device.type, enabled=False):
+        return select_backend(backend, input).forward(input, weight, stride, padding, dilation)
+
+
+@_adder2d.register_fake
+def _(input, weight, stride, padding, dilation, sign, eta, backend):
+    size = reference.output_size(input.shape[2:], weight.shape[2:], stride, padding, dilation)
+    return input.new_empty(input.shape[0], weight.shape[0], *size)
+
+
+@torch.library.custom_op('mmdownstream::adder2d_grad_input', mutates_args=(), schema=(
+    f'(Tensor grad_output, Tensor input, Tensor weight, {_SCHEMA}bool sign, str backend) -> Tensor'))
+def _grad_input(grad_output, input, weight, stride, padding, dilation, sign, backend):
+    with torch.autocast(input.device.type, enabled=False):
+        return select_backend(backend, input).grad_input(grad_output, input, weight, stride, padding, dilation, sign)
+
+
+@_grad_input.register_fake
+def _(grad_output, input, weight, stride, padding, dilation, sign, backend):
+    return torch.empty_like(input, memory_format=torch.contiguous_format)
+
+
+def _setup_context(ctx, inputs, output):
+    input, weight, *geometry, ctx.sign, ctx.eta, ctx.backend = inputs
+    ctx.save_for_backward(input, weight)
+    ctx.geometry = geometry
+
+
+def _backward(ctx, grad_output):
+    input, weight = ctx.saved_tensors
+    grad_input = grad_weight = None
+    if ctx.needs_input_grad[0]:
+        grad_input = _grad_input(grad_output, input, weight, *ctx.geometry, ctx.sign, ctx.backend)
+    if ctx.needs_input_grad[1]:
+        grad_weight = conv2d_weight(input, weight.shape, grad_output, *ctx.geometry)
+        grad_weight = grad_weight - weight * grad_output.sum((0, 2, 3))[:, None, None, None]
+        if ctx.eta is not None:
+            grad_weight = adaptive_gradient(grad_weight, ctx.eta)
+    return grad_input, grad_weight, None, None, None, None, None, None
+
+
+torch.library.register_autograd('mmdownstream::adder2d', _backward, setup_context=_setup_context)
 
 
 def _check(input, weight, bias, geometry, grad_input):
@@ -124,9 +152,6 @@ def adder2d(input, weight, bias=None, stride=1, padding=0, dilation=1, *, grad_i
                        backend=backend)[0]
     geometry = (_pair(stride), _pair(padding), _pair(dilation))
     _check(input, weight, bias, geometry, grad_input)
-    dtype = torch.promote_types(torch.promote_types(input.dtype, weight.dtype), torch.float32)
-    with torch.autocast(input.device.type, enabled=False):
-        input, weight = input.to(dtype), weight.to(dtype)
-        kernels = select_backend(backend, input)
-        output = _Adder2d.apply(input, weight, *geometry, grad_input == 'sign', eta, kernels)
-        return output if bias is None else output + bias.to(dtype)[:, None, None]
+    dtype = torch.float64 if torch.float64 in (input.dtype, weight.dtype) else torch.float32
+    output = _adder2d(input.to(dtype), weight.to(dtype), *geometry, grad_input == 'sign', eta, backend)
+    return output if bias is None else output + bias.to(dtype)[:, None, None]

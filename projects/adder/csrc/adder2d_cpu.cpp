@@ -4,98 +4,16 @@
 // the reduction in blocks of kDepth, positions in tiles that fit the cache (packed on the fly, no column buffer
 // beyond a tile), output rows in panels of registers. Threads share positions, and rows where positions are few.
 // Every output element is summed in one fixed order whatever the number of threads: results are deterministic.
-#include <ATen/Parallel.h>
-#include <torch/extension.h>
+#include "adder2d_cpu.h"
 
-#include <algorithm>
 #include <cmath>
-#include <cstdlib>
-#include <cstring>
-#include <string>
 #include <vector>
 
-#include "adder2d_kernels.h"
+#include "adder2d_tiles.h"
 
 namespace {
 
 constexpr int64_t kDepth = 256;   // reduction block: a panel of weights stays in the first-level cache
-constexpr int64_t kTile = 192;    // positions per packed tile; a multiple of every kernel's nr (8, 16, 32)
-
-struct Choice {
-  std::string name;
-  const AdderKernels* kernels;
-};
-
-bool supported(const std::string& isa) {
-#if defined(__x86_64__)
-  __builtin_cpu_init();
-  if (isa == "avx512")
-    return __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512dq") &&
-           __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512bw");
-  if (isa == "avx2") return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
-#endif
-  return isa == "portable";
-}
-
-const AdderKernels* table(const std::string& isa) {
-  if (isa == "avx512") return adder_kernels_avx512();
-  if (isa == "avx2") return adder_kernels_avx2();
-  return adder_kernels_portable();
-}
-
-// Best instruction set of this processor, or the one that ADDER_CPU_ISA asks for. Read at every call: a test can
-// switch it, and reading a variable costs nothing beside a layer.
-Choice choose() {
-  const char* forced = std::getenv("ADDER_CPU_ISA");
-  if (forced != nullptr && *forced != '\0') {
-    const std::string isa(forced);
-    TORCH_CHECK(isa == "avx512" || isa == "avx2" || isa == "portable", "ADDER_CPU_ISA=", isa,
-                ": expected avx512, avx2 or portable; unset it to let the processor decide");
-    TORCH_CHECK(supported(isa) && table(isa) != nullptr, "ADDER_CPU_ISA=", isa,
-                ": this processor or build does not have it; unset it to let the processor decide");
-    return {isa, table(isa)};
-  }
-  for (const char* isa : {"avx512", "avx2"})
-    if (supported(isa) && table(isa) != nullptr) return {isa, table(isa)};
-  return {"portable", adder_kernels_portable()};
-}
-
-int64_t ceil_div(int64_t a, int64_t b) { return (a + b - 1) / b; }
-
-// A plane of values and the step between two neighbouring positions of a grid laid over it.
-struct Plane {
-  int64_t height, width, step_y, step_x;
-};
-
-// Where one tap of the window reads: row = u * step_y + y, column = v * step_x + x, for grid position (u, v).
-struct Tap {
-  int64_t y, x;
-};
-
-// Values of `tap` at grid positions [begin, begin + count) of a grid `grid_width` wide; zero outside the plane.
-void gather(const float* data, const Plane& plane, Tap tap, int64_t grid_width, int64_t begin, int64_t count,
-            float* row) {
-  // columns of the grid whose source column lies inside the plane
-  const int64_t first = tap.x < 0 ? ceil_div(-tap.x, plane.step_x) : 0;
-  const int64_t last = plane.width - 1 < tap.x ? -1 : (plane.width - 1 - tap.x) / plane.step_x;
-  int64_t u = begin / grid_width, v = begin % grid_width;
-  for (float* end = row + count; row < end; ++u, v = 0) {
-    const int64_t run = std::min<int64_t>(grid_width - v, end - row), y = u * plane.step_y + tap.y;
-    const bool inside = y >= 0 && y < plane.height;
-    const int64_t from = inside ? std::min(std::max<int64_t>(first - v, 0), run) : run;
-    const int64_t to = inside ? std::max(std::min(last - v + 1, run), from) : run;
-    std::fill(row, row + from, 0.f);
-    if (from < to) {
-      const float* src = data + y * plane.width + (v + from) * plane.step_x + tap.x;
-      if (plane.step_x == 1)
-        std::memcpy(row + from, src, (to - from) * sizeof(float));
-      else
-        for (int64_t i = from; i < to; ++i, src += plane.step_x) row[i] = *src;
-    }
-    std::fill(row + to, row + run, 0.f);
-    row += run;
-  }
-}
 
 // The way back: positions [begin, begin + count), in panels of nr that lie `panel_stride` apart, into the plane.
 void scatter(const float* panels, int64_t panel_stride, int nr, const Plane& plane, Tap tap, int64_t grid_width,
@@ -111,20 +29,6 @@ void scatter(const float* panels, int64_t panel_stride, int nr, const Plane& pla
       data[(u * plane.step_y + tap.y) * plane.width + v * plane.step_x + tap.x] = panels[j];
       if (++v == grid_width) v = 0, ++u;
     }
-}
-
-// Row k of a tile of `count` positions, as panels (panel, depth, NR); the tail of the last panel is zero.
-template <int NR>
-void to_panels(const float* row, int64_t count, int64_t depth, int64_t k, float* panels) {
-  float* dst = panels + k * NR;
-  for (; count >= NR; count -= NR, row += NR, dst += depth * NR) std::memcpy(dst, row, NR * sizeof(float));
-  if (count > 0) std::fill(std::copy(row, row + count, dst), dst + NR, 0.f);
-}
-
-void to_panels(const float* row, int64_t count, int64_t depth, int64_t k, int nr, float* panels) {
-  if (nr == 8) return to_panels<8>(row, count, depth, k, panels);
-  if (nr == 16) return to_panels<16>(row, count, depth, k, panels);
-  to_panels<32>(row, count, depth, k, panels);
 }
 
 // Weights as (block, panel, kDepth, mr) with zero rows at the end, and their sums per block and row.
@@ -161,34 +65,6 @@ PackedWeight pack_weight(int64_t rows, int64_t depth, int mr, int64_t row_stride
   return packed;
 }
 
-// Splits `images` x `positions` into tiles, and the row panels into groups where tiles are too few for the threads.
-struct Schedule {
-  int64_t images, positions, tiles, groups, panels;
-  Schedule(int64_t images, int64_t positions, int64_t panels)
-      : images(images), positions(positions), tiles(ceil_div(positions, kTile)), groups(1), panels(panels) {
-    const int64_t wanted = 4 * at::get_num_threads();
-    if (images * tiles < wanted) groups = std::min(panels, ceil_div(wanted, images * tiles));
-  }
-  template <typename Body>
-  void run(const Body& body) const {
-    at::parallel_for(0, images * tiles * groups, 1, [&](int64_t begin, int64_t end) {
-      for (int64_t i = begin; i < end; ++i) {
-        const int64_t image = i / (tiles * groups), tile = i / groups % tiles, group = i % groups;
-        const int64_t start = tile * kTile;
-        body(image, start, std::min(kTile, positions - start), panels * group / groups,
-             panels * (group + 1) / groups);
-      }
-    });
-  }
-};
-
-struct Shape {
-  int64_t n, c, h, w;              // input
-  int64_t t, kh, kw;               // output channels, window
-  int64_t sy, sx, py, px, dy, dx;  // stride, padding, dilation
-  int64_t oh, ow;                  // output
-};
-
 Shape shape_of(const at::Tensor& input, const at::Tensor& weight, at::IntArrayRef stride,
                at::IntArrayRef padding, at::IntArrayRef dilation) {
   for (const at::Tensor& tensor : {input, weight})
@@ -197,9 +73,7 @@ Shape shape_of(const at::Tensor& input, const at::Tensor& weight, at::IntArrayRe
   Shape s{input.size(0),   input.size(1),   input.size(2), input.size(3), weight.size(0),
           weight.size(2),  weight.size(3),  stride[0],     stride[1],     padding[0],
           padding[1],      dilation[0],     dilation[1],   0,             0};
-  s.oh = (s.h + 2 * s.py - s.dy * (s.kh - 1) - 1) / s.sy + 1;
-  s.ow = (s.w + 2 * s.px - s.dx * (s.kw - 1) - 1) / s.sx + 1;
-  return s;
+  return with_output(s);
 }
 
 // Packs one reduction block of a tile: row k of the block is written by `fill(k, row)`. Adds rows up in `sums`.
@@ -215,10 +89,12 @@ void pack_tile(int64_t depth, int64_t count, int nr, const Fill& fill, float* pa
   }
 }
 
-at::Tensor forward(const at::Tensor& input, const at::Tensor& weight, at::IntArrayRef stride,
+}  // namespace
+
+at::Tensor adder2d_forward(const at::Tensor& input, const at::Tensor& weight, at::IntArrayRef stride,
                    at::IntArrayRef padding, at::IntArrayRef dilation) {
   const Shape s = shape_of(input, weight, stride, padding, dilation);
-  const AdderKernels& kernels = *choose().kernels;
+  const AdderKernels& kernels = adder_kernels();
   at::Tensor output = at::empty({s.n, s.t, s.oh, s.ow}, input.options());
   const int64_t depth = s.c * s.kh * s.kw, positions = s.oh * s.ow, window = s.kh * s.kw;
   if (output.numel() == 0) return output;
@@ -253,6 +129,8 @@ at::Tensor forward(const at::Tensor& input, const at::Tensor& weight, at::IntArr
   });
   return output;
 }
+
+namespace {
 
 // Whether the clamp of differences scaled by kSignScale is their sign, for all values of a tensor.
 bool sign_by_clamp(const at::Tensor& tensor) {
@@ -346,12 +224,14 @@ void grad_input_class(const Shape& s, const AdderKernels& kernels, GradRule rule
   });
 }
 
-at::Tensor grad_input(const at::Tensor& grad_output, const at::Tensor& input, const at::Tensor& weight,
+}  // namespace
+
+at::Tensor adder2d_grad_input(const at::Tensor& grad_output, const at::Tensor& input, const at::Tensor& weight,
                       at::IntArrayRef stride, at::IntArrayRef padding, at::IntArrayRef dilation, bool sign) {
   const Shape s = shape_of(input, weight, stride, padding, dilation);
   at::Tensor result = at::zeros(input.sizes(), input.options());
   if (grad_output.numel() == 0) return result;
-  const AdderKernels& kernels = *choose().kernels;
+  const AdderKernels& kernels = adder_kernels();
   GradRule rule{kernels.grad_hardtanh, 1.f};
   if (sign && sign_by_clamp(input) && sign_by_clamp(weight))
     rule.scale = kSignScale;
@@ -362,19 +242,4 @@ at::Tensor grad_input(const at::Tensor& grad_output, const at::Tensor& input, co
       grad_input_class(s, kernels, rule, input.const_data_ptr<float>(), weight.const_data_ptr<float>(),
                        grad_output.const_data_ptr<float>(), result.mutable_data_ptr<float>(), rows, cols);
   return result;
-}
-
-}  // namespace
-
-PYBIND11_MODULE(TORCH_EXTENSION_NAME, module) {
-  const auto release = pybind11::call_guard<pybind11::gil_scoped_release>();
-  module.def("forward", &forward, release, "-sum |x - w| of (N, C, H, W) and (O, C, kH, kW)");
-  module.def("grad_input", &grad_input, release, "sum rule(w - x) * grad_output");
-  module.def("isa", [] { return choose().name; }, "instruction set in use");
-  module.def("supported_isas", [] {
-    std::vector<std::string> names;
-    for (const char* isa : {"avx512", "avx2", "portable"})
-      if (supported(isa) && table(isa) != nullptr) names.push_back(isa);
-    return names;
-  });
 }

@@ -1,7 +1,17 @@
-// The table of inner loops that each instruction set fills; see adder2d_micro.h for the layouts.
+// The table of inner loops that each instruction set fills; see adder2d_micro.h and quant_micro.h for the layouts.
 #pragma once
 
+// Destination of one int8 tile: row r goes to rows[r] (nullptr: there is no such row), `n` positions, as
+// scale[r] * (sum + offset[r]) + bias[r].
+struct SadTile {
+  float* const* rows;
+  const int* offset;
+  const float *scale, *bias;
+  int n;
+};
+
 struct AdderKernels {
+  const char* name;
   int mr;       // output channels per forward panel
   int grad_mr;  // input channels per input-gradient panel
   int nr;       // positions per panel, forward and backward
@@ -11,6 +21,11 @@ struct AdderKernels {
                         int m, int n, bool first);
   void (*grad_sign)(long k, const float* w, const float* g, const float* x, float* c, long ldc,
                     int m, int n, bool first);
+  int sad_mr;  // output channels per int8 panel
+  int sad_nr;  // positions per int8 panel
+  void (*sad)(long words, const unsigned char* w, const unsigned char* x, const SadTile& tile);
+  void (*quantise)(const float* const* channels, long n, float inverse_step, int lowest, int highest,
+                   unsigned long long* words);
 };
 
 // Largest |partial sum| / |result| of the max identity that is accepted: at 32 it costs five of the 24 bits.

@@ -16,6 +16,8 @@
 #include <immintrin.h>
 #endif
 
+#include "quant_micro.h"
+
 namespace ADDER_ISA {
 
 #if ADDER_LANES == 16
@@ -166,8 +168,16 @@ static void grad_sign(long k, const float* w, const float* g, const float* x, fl
   put<kGradMr>(acc, c, ldc, m, n, first);
 }
 
+#if ADDER_LANES == 16
+constexpr const char* kName = "avx512";
+#elif ADDER_LANES == 8
+constexpr const char* kName = "avx2";
+#else
+constexpr const char* kName = "portable";
+#endif
+
 static const AdderKernels kKernels = {
-    kMr, kGradMr, kNr, forward_max, grad_hardtanh, grad_sign,
+    kName, kMr, kGradMr, kNr, forward_max, grad_hardtanh, grad_sign, kSadMr, kSadNr, sad, quantise,
 };
 
 }  // namespace ADDER_ISA
