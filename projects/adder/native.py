@@ -43,3 +43,15 @@ def grad_input(grad_output, input, weight, stride, padding, dilation, sign):
     """See :func:`reference.grad_input`; float32 on the CPU."""
     return _native.grad_input(grad_output.contiguous(), input.contiguous(), weight.contiguous(), stride,
                               padding, dilation, sign)
+
+
+def quant_panel():
+    """Filters per panel of the packed int8 weights, for the instruction set in use."""
+    return _native.quant_rows()
+
+
+def quant_forward(input, packed, out_channels, kernel, stride, padding, dilation):
+    """The int8 layer on weights packed by :mod:`.quant_functional`; (N, C_out, H_out, W_out)."""
+    return _native.quant_forward(input.contiguous(), packed.weight, packed.rows, packed.panel_scale,
+                                 packed.inverse_steps, packed.output_scale, packed.offset, packed.bias, out_channels,
+                                 kernel, stride, padding, dilation, *packed.range)

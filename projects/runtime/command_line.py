@@ -42,7 +42,7 @@ def parse(parser: argparse.ArgumentParser, arguments: list[str] | None = None
         args = parser.parse_args(arguments)
     except ValueError as error:  # mmengine's DictAction, on an option without '='
         parser.error(f'--cfg-options: expected KEY=VALUE pairs ({error})')
-    os.environ.setdefault('LOCAL_RANK', str(args.local_rank))
+    os.environ.setdefault('LOCAL_RANK', str(getattr(args, 'local_rank', 0)))
     args.cfg_options = args.cfg_options or {}
     return args
 
