@@ -83,9 +83,7 @@ void pack_tile(int64_t depth, int64_t count, int nr, const Fill& fill, float* pa
   if (sums != nullptr) std::fill(sums, sums + kTile, 0.f);
   for (int64_t k = 0; k < depth; ++k) {
     fill(k, row);
-    to_panels(row, count, depth, k, nr, panels);
-    if (sums != nullptr)
-      for (int64_t i = 0; i < count; ++i) sums[i] += row[i];
+    to_panels(row, count, depth, k, nr, panels, sums);
   }
 }
 
@@ -104,17 +102,18 @@ at::Tensor adder2d_forward(const at::Tensor& input, const at::Tensor& weight, at
   const PackedWeight packed =
       pack_weight(s.t, depth, kernels.mr, depth, 1.f, [&](int64_t k) { return w + k; });
   const Plane plane{s.h, s.w, s.sy, s.sx};
+  const std::vector<Tap> taps = window_taps(s);
   Schedule(s.n, positions, packed.panels).run([&](int64_t image, int64_t start, int64_t count, int64_t first_panel,
                                                   int64_t last_panel) {
     thread_local std::vector<float> panels;
     panels.resize(kDepth * kTile);
     float sums[kTile];
+    const TileReader reader(plane, taps, s.ow, start, count);
     for (int64_t block = 0; block < packed.blocks; ++block) {
       const int64_t length = packed.block_depth(block);
       const auto fill = [&](int64_t k, float* row) {
-        const int64_t element = block * kDepth + k, channel = element / window, tap = element % window;
-        gather(x + (image * s.c + channel) * s.h * s.w, plane,
-               {tap / s.kw * s.dy - s.py, tap % s.kw * s.dx - s.px}, s.ow, start, count, row);
+        const int64_t element = block * kDepth + k;
+        reader.read(x + (image * s.c + element / window) * s.h * s.w, element % window, row);
       };
       pack_tile(length, count, kernels.nr, fill, panels.data(), sums);
       // a panel of positions, the larger of the two, stays in the first-level cache; those of weights stream by
@@ -188,6 +187,8 @@ void grad_input_class(const Shape& s, const AdderKernels& kernels, GradRule rule
     return w + k / taps * s.c * window + rows.taps[tap / taps_x] * s.kw + cols.taps[tap % taps_x];
   });
   const Plane source{s.h, s.w, s.sy, s.sx}, output{s.oh, s.ow, 1, 1};
+  std::vector<Tap> reached;
+  for (int64_t tap = 0; tap < taps; ++tap) reached.push_back({rows.offset[tap / taps_x], cols.offset[tap % taps_x]});
   const int mr = kernels.grad_mr, nr = kernels.nr;
   Schedule(s.n, positions, packed.panels).run([&](int64_t image, int64_t start, int64_t count, int64_t first_panel,
                                                   int64_t last_panel) {
@@ -198,17 +199,18 @@ void grad_input_class(const Shape& s, const AdderKernels& kernels, GradRule rule
     values.resize(held * wide);
     result.resize(held * wide);
     float row[kTile];
+    const TileReader inputs(source, {{rows.start, cols.start}}, cols.count, start, count);
+    const TileReader reader(output, reached, cols.count, start, count);
     for (int64_t c = first_row; c < last_row; ++c) {  // (panel of positions, channel, nr)
-      gather(x + (image * s.c + c) * area, source, {rows.start, cols.start}, cols.count, start, count, row);
+      inputs.read(x + (image * s.c + c) * area, 0, row);
       for (int64_t i = 0; i < count; ++i) row[i] *= rule.scale;
       to_panels(row, count, held, c - first_row, nr, values.data());
     }
     for (int64_t block = 0; block < packed.blocks; ++block) {
       const int64_t length = packed.block_depth(block);
       const auto fill = [&](int64_t k, float* out) {
-        const int64_t element = block * kDepth + k, tap = element % taps;
-        gather(g + (image * s.t + element / taps) * s.oh * s.ow, output,
-               {rows.offset[tap / taps_x], cols.offset[tap % taps_x]}, cols.count, start, count, out);
+        const int64_t element = block * kDepth + k;
+        reader.read(g + (image * s.t + element / taps) * s.oh * s.ow, element % taps, out);
       };
       pack_tile(length, count, nr, fill, grads.data(), nullptr);
       for (int64_t q = 0; q * nr < count; ++q)

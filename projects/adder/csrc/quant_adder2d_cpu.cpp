@@ -44,16 +44,17 @@ void quantise(const QuantLayer& layer, const AdderKernels& kernels, const float*
 }
 
 // The whole input for every step, (scales, N, words, H * W).
-std::vector<Word> quantised_images(const QuantLayer& layer, const AdderKernels& kernels, const float* x) {
+at::Tensor quantised_images(const QuantLayer& layer, const AdderKernels& kernels, const float* x) {
   const int64_t area = layer.s.h * layer.s.w, chunks = ceil_div(area, kChunk), planes = layer.s.n * layer.words;
-  std::vector<Word> images(layer.scales * planes * area);
+  at::Tensor images = at::empty({layer.scales * planes * area}, at::kLong);
+  Word* words = reinterpret_cast<Word*>(images.mutable_data_ptr<int64_t>());
   at::parallel_for(0, planes * chunks, 8, [&](int64_t begin, int64_t end) {
     for (int64_t i = begin; i < end; ++i) {
       const int64_t plane = i / chunks, start = i % chunks * kChunk;
       const float* image = x + plane / layer.words * layer.s.c * area;
       for (int64_t g = 0; g < layer.scales; ++g)  // the floats are in the cache from the second step on
         quantise(layer, kernels, image, plane % layer.words, g, start, std::min(kChunk, area - start),
-                 images.data() + (g * planes + plane) * area + start);
+                 words + (g * planes + plane) * area + start);
     }
   });
   return images;
@@ -84,12 +85,15 @@ void run(const QuantLayer& layer, const AdderKernels& kernels, const float* x, f
   const Schedule schedule(s.n, positions, layer.panels);
   // with one group of panels every tile is packed once, so it can be quantised while it is packed
   const bool direct = area == positions && window == 1 && schedule.groups == 1;
-  const std::vector<Word> images = direct ? std::vector<Word>() : quantised_images(layer, kernels, x);
+  const at::Tensor images = direct ? at::Tensor() : quantised_images(layer, kernels, x);
+  const Word* quantised = direct ? nullptr : reinterpret_cast<const Word*>(images.const_data_ptr<int64_t>());
   const Plane plane{s.h, s.w, s.sy, s.sx};
+  const std::vector<Tap> taps = window_taps(s);
   schedule.run([&](int64_t image, int64_t start, int64_t count, int64_t first, int64_t last) {
     thread_local std::vector<Word> tile;
     tile.resize(depth * kTile);
     Word row[kTile];
+    const TileReader reader(plane, taps, s.ow, start, count);
     for (int64_t end = first; first < last; first = end) {
       const int64_t g = layer.panel_scale[first];
       while (end < last && layer.panel_scale[end] == g) ++end;
@@ -98,8 +102,7 @@ void run(const QuantLayer& layer, const AdderKernels& kernels, const float* x, f
         if (direct)
           quantise(layer, kernels, x + image * s.c * area, word, g, start, count, row);
         else
-          gather(images.data() + ((g * s.n + image) * layer.words + word) * area, plane,
-                 {tap / s.kw * s.dy - s.py, tap % s.kw * s.dx - s.px}, s.ow, start, count, row, layer.padding());
+          reader.read(quantised + ((g * s.n + image) * layer.words + word) * area, tap, row, layer.padding());
         to_panels(row, count, depth, k, kernels.sad_nr, tile.data());
       }
       sad_tile(layer, kernels, tile.data(), first, end, image, start, count, y);

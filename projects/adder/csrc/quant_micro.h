@@ -9,50 +9,39 @@
 
 namespace ADDER_ISA {
 
+// 3 x 3: nine sums of which none leaves its register; with four and more rows g++ 12 spills them, at half the speed.
 #if ADDER_LANES == 16
-constexpr int kSadMr = 8, kSadNv = 2, kWords = 8;
+constexpr int kSadMr = 3, kSadNv = 3, kWords = 8;
 typedef __m512i Bytes;
 static inline Bytes load_bytes(const unsigned char* p) { return _mm512_loadu_si512(p); }
+static inline void store_bytes(long long* p, Bytes v) { _mm512_storeu_si512(p, v); }
 static inline Bytes splat_word(const unsigned char* p) {
   return _mm512_set1_epi64(*reinterpret_cast<const long long __attribute__((may_alias, aligned(1)))*>(p));
 }
 static inline Bytes add_sad(Bytes sum, Bytes a, Bytes b) { return _mm512_add_epi32(sum, _mm512_sad_epu8(a, b)); }
 #elif ADDER_LANES == 8
-constexpr int kSadMr = 6, kSadNv = 2, kWords = 4;
+constexpr int kSadMr = 3, kSadNv = 3, kWords = 4;
 typedef __m256i Bytes;
 static inline Bytes load_bytes(const unsigned char* p) {
   return _mm256_loadu_si256(reinterpret_cast<const __m256i*>(p));
 }
+static inline void store_bytes(long long* p, Bytes v) { _mm256_storeu_si256(reinterpret_cast<__m256i*>(p), v); }
 static inline Bytes splat_word(const unsigned char* p) {
   return _mm256_set1_epi64x(*reinterpret_cast<const long long __attribute__((may_alias, aligned(1)))*>(p));
 }
 static inline Bytes add_sad(Bytes sum, Bytes a, Bytes b) { return _mm256_add_epi32(sum, _mm256_sad_epu8(a, b)); }
 #else
 constexpr int kSadMr = 4, kSadNv = 2, kWords = 2;
-struct Bytes {
-  unsigned char data[16];
-};
 #endif
 constexpr int kSadNr = kSadNv * kWords;
 
-// Results of one tile from its sums; the same operations in the same order as QuantAdder2d's simulation.
-static inline void put_sums(const int (&sums)[kSadMr][kSadNr], const SadTile& tile) {
-  for (int r = 0; r < kSadMr; ++r) {
-    if (tile.rows[r] == nullptr) continue;
-    const int offset = tile.offset[r];
-    const float scale = tile.scale[r], bias = tile.bias[r];
-    if (tile.n == kSadNr)
-      for (int j = 0; j < kSadNr; ++j) tile.rows[r][j] = scale * (float)(sums[r][j] + offset) + bias;
-    else
-      for (int j = 0; j < tile.n; ++j) tile.rows[r][j] = scale * (float)(sums[r][j] + offset) + bias;
-  }
-}
-
-static void sad(long words, const unsigned char* w, const unsigned char* x, const SadTile& tile) {
-  int sums[kSadMr][kSadNr];
 #if ADDER_LANES > 4
-  Bytes acc[kSadMr][kSadNv] = {};
-  long long wide[kSadMr][kSadNr];
+// A function of its own: inlined into what reads the sums, g++ 12 keeps them in memory throughout the loop.
+__attribute__((noinline)) static void sum_words(long words, const unsigned char* w, const unsigned char* x,
+                                                long long* sums) {
+  Bytes acc[kSadMr][kSadNv];
+  for (int r = 0; r < kSadMr; ++r)
+    for (int v = 0; v < kSadNv; ++v) acc[r][v] = Bytes{};
   for (long i = 0; i < words; ++i) {
     Bytes xv[kSadNv];
     for (int v = 0; v < kSadNv; ++v) xv[v] = load_bytes(x + (i * kSadNv + v) * kWords * 8);
@@ -61,10 +50,11 @@ static void sad(long words, const unsigned char* w, const unsigned char* x, cons
       for (int v = 0; v < kSadNv; ++v) acc[r][v] = add_sad(acc[r][v], xv[v], wv);
     }
   }
-  for (int r = 0; r < kSadMr; ++r) __builtin_memcpy(wide[r], acc[r], sizeof(acc[r]));
   for (int r = 0; r < kSadMr; ++r)
-    for (int j = 0; j < kSadNr; ++j) sums[r][j] = wide[r][j];
+    for (int v = 0; v < kSadNv; ++v) store_bytes(sums + (r * kSadNv + v) * kWords, acc[r][v]);
+}
 #else
+static void sum_words(long words, const unsigned char* w, const unsigned char* x, long long* sums) {
   for (int r = 0; r < kSadMr; ++r)
     for (int j = 0; j < kSadNr; ++j) {
       int sum = 0;
@@ -72,10 +62,26 @@ static void sad(long words, const unsigned char* w, const unsigned char* x, cons
         const unsigned char *a = w + (i * kSadMr + r) * 8, *b = x + (i * kSadNr + j) * 8;
         for (int c = 0; c < 8; ++c) sum += a[c] > b[c] ? a[c] - b[c] : b[c] - a[c];
       }
-      sums[r][j] = sum;
+      sums[r * kSadNr + j] = sum;
     }
+}
 #endif
-  put_sums(sums, tile);
+
+// One tile; the results by the same operations in the same order as in QuantAdder2d's simulation.
+static void sad(long words, const unsigned char* w, const unsigned char* x, const SadTile& tile) {
+  long long sums[kSadMr * kSadNr];
+  sum_words(words, w, x, sums);
+  for (int r = 0; r < kSadMr; ++r) {
+    if (tile.rows[r] == nullptr) continue;
+    float* out = tile.rows[r];
+    const int offset = tile.offset[r];
+    const float scale = tile.scale[r], bias = tile.bias[r];
+    const long long* row = sums + r * kSadNr;
+    if (tile.n == kSadNr)
+      for (int j = 0; j < kSadNr; ++j) out[j] = scale * (float)((int)row[j] + offset) + bias;
+    else
+      for (int j = 0; j < tile.n; ++j) out[j] = scale * (float)((int)row[j] + offset) + bias;
+  }
 }
 
 // The low byte of the sum of a float within +-2^22 and this is its nearest integer, ties to even.
