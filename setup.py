@@ -14,7 +14,8 @@ from setuptools import find_namespace_packages, setup
 DET = ['mmdet>=3.3', 'mmcv>=2.1']
 SEG = ['mmsegmentation>=1.2', 'mmcv>=2.1', 'ftfy', 'regex']
 DET3D = ['mmdet3d>=1.4', 'mmdet>=3.3', 'mmcv>=2.1', 'nuscenes-devkit']
-TEST = ['pytest', 'ruff']
+ONNX = ['onnx', 'onnxscript', 'onnxruntime']
+TEST = ['pytest', 'ruff', *ONNX]
 
 
 def kernels():
@@ -60,8 +61,8 @@ setup(
     python_requires='>=3.10',
     packages=find_namespace_packages(include=['projects', 'projects.*'], exclude=['*.csrc']),
     package_data={'': ['*.md', 'csrc/*.h', 'csrc/*.cpp']},
-    install_requires=['torch', 'numpy', 'mmengine>=0.10.7', 'matplotlib', 'tqdm'],
-    extras_require={'det': DET, 'seg': SEG, 'det3d': DET3D, 'test': TEST, 'all': DET + SEG + DET3D},
+    install_requires=['torch', 'numpy', 'mmengine>=0.10.7', 'matplotlib', 'scikit-learn', 'tqdm'],
+    extras_require={'det': DET, 'seg': SEG, 'det3d': DET3D, 'onnx': ONNX, 'test': TEST, 'all': DET + SEG + DET3D},
     ext_modules=extensions,
     cmdclass=commands,
     zip_safe=False,

@@ -32,17 +32,21 @@ def adaptive_gradient(raw, eta):
 
 
 def select_backend(backend, input):
-    """Module with the kernels for ``input``: ``native`` for float32 on the CPU, else ``reference``.
+    """Module with the kernels for ``input``: float32 goes to ``native`` on the CPU and ``triton_kernels`` on a GPU,
+    where they are there; all else to ``reference``.
 
     Raises:
         ValueError: an unknown name, or a back end that cannot serve this tensor.
     """
     on_cpu = input.device.type == 'cpu' and input.dtype == torch.float32
+    on_gpu = input.device.type == 'cuda' and input.dtype == torch.float32
     if backend == 'reference':
         return reference
     if backend == 'auto':
         if on_cpu and not native.available():
             native.warn_missing()
+        if on_gpu and _triton().available():
+            return _triton()
         return native if on_cpu and native.available() else reference
     if backend == 'native':
         if not native.available():
@@ -53,8 +57,13 @@ def select_backend(backend, input):
                              f"{input.device}; use 'auto' or 'reference'")
         return native
     if backend == 'triton':
-        raise ValueError("adder2d: backend='triton' is not part of this version; use 'auto'")
+        return _triton()  # says itself what it lacks
     raise ValueError(f'adder2d: backend={backend!r}, expected one of {BACKENDS}')
+
+
+def _triton():
+    from . import triton_kernels  # importing Triton takes half a second, which a CPU need not spend
+    return triton_kernels
 
 
 # The two kernels as operators of torch, so that torch.compile, torch.export and the ONNX exporter see one opaque node
@@ -139,7 +148,8 @@ def adder2d(input, weight, bias=None, stride=1, padding=0, dilation=1, *, grad_i
         stride, padding, dilation (int or tuple[int, int]): as in a convolution.
         grad_input (str): 'hardtanh' clamps w - x to [-1, 1], 'sign' takes its sign.
         eta (float or None): factor of the adaptive filter gradient; None returns the raw gradient.
-        backend (str): 'auto', 'native' (compiled, CPU, float32) or 'reference' (plain torch, anywhere).
+        backend (str): 'auto', 'native' (compiled, CPU, float32), 'triton' (GPU, float32) or 'reference' (plain torch,
+            anywhere).
 
     Returns:
         Tensor: (N, C_out, H_out, W_out), or without N; float32, or float64 for float64 input.

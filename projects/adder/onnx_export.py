@@ -9,7 +9,7 @@ nested Scans keep every temporary small, so that it also stays in the processor'
 
 Nothing larger than kH strided copies of the input, the columns of one row and one tile is made. Batch size, height and
 width may be dynamic. The integer layer (arXiv 2101.10015 and 2212.10200) is the same graph on codes held in floats,
-with sum |a - v| = 2 sum max(a, v) - sum a - sum v: exact for integers, and one pass over the tile less.
+in float64 where float32 could not add them exactly.
 """
 
 import math
@@ -84,16 +84,11 @@ def _tiles(write, vectors, most):
     return write('Reshape', filled, shape), count
 
 
-def _distance(write, filters, scale_index, integers, tile):
+def _distance(filters, scale_index, write, tile):
     """sum |x - w|, (P, F), of a tile (P, S, K) and filters (F, K)."""
     if scale_index is not None:
         tile = write('Gather', tile, scale_index, axis=1)
-    add_up = partial(write, 'ReduceSum', keepdims=0)
-    last = write.ints(-1)
-    if not integers:
-        return add_up(write('Abs', write('Sub', tile, filters)), last)
-    larger = add_up(write('Max', tile, filters), last)
-    return write('Sub', write('Add', larger, larger), write('Add', add_up(tile, last), add_up(filters, last)))
+    return write('ReduceSum', write('Abs', write('Sub', tile, filters)), write.ints(-1), keepdims=0)
 
 
 class _Layer:
@@ -157,8 +152,7 @@ class _Layer:
 
     def _group(self, tiles, write, filters, scale_index=None):
         """(tiles, positions, F) for a group of filters (F, K)."""
-        return write.scan('tile', lambda write, tile: _distance(write, filters, scale_index, bool(self.encode), tile),
-                          [(tiles, self.dtype)], self.dtype)
+        return write.scan('tile', partial(_distance, filters, scale_index), [(tiles, self.dtype)], self.dtype)
 
 
 def _translate_adder2d(input, weight, stride, padding, dilation, sign, eta, backend):

@@ -63,10 +63,11 @@ def load_model(cfg, checkpoint, source):
     problems = [*compare_weights(model, checkpoint.get('state_dict', checkpoint))]
     if any(problems):
         missing, differing, unknown = map(len, problems)
-        raise CheckpointError(f'{source}: not a checkpoint of {cfg.filename}: {missing} entries of the model are missing '
-                              f'in it, {differing} have another shape, {unknown} are unknown to the model. Expected '
-                              'the checkpoint of a model trained with this config')
-    return model.eval()
+        raise CheckpointError(f"{source}: not a checkpoint of {cfg.filename}: it lacks {missing} of the model's entries, "
+                              f'{differing} have another shape, {unknown} are unknown to the model. Expected the '
+                              'checkpoint of a model trained with this config')
+    model.eval()
+    return model
 
 
 def calibration_batches(cfg, split, images):
@@ -102,7 +103,7 @@ def integer_config(cfg, bits, num_scales):
 
 
 def quantise(args, cfg):
-    """(config, state) of the integer model."""
+    """(config, checkpoint, number of layers) of the integer model."""
     checkpoint = read_checkpoint(args.checkpoint)
     model = load_model(cfg, checkpoint, args.checkpoint)
     with torch.no_grad(), calibrate(model) as ranges:
@@ -110,7 +111,10 @@ def quantise(args, cfg):
             data = model.data_preprocessor(batch, False)
             model._run_forward(data, mode='tensor')
     num_scales = args.num_scales if args.scheme == 'grouped' else 1
-    quantize(model, ranges, args.scheme, args.bits, num_scales)
+    try:
+        quantize(model, ranges, args.scheme, args.bits, num_scales)
+    except ValueError as error:
+        raise ConfigError(f'{args.config}: {error}') from None
     new = integer_config(cfg, args.bits, num_scales)
     state = model.state_dict()
     left = compare_weights(MODELS.build(new.model), state)

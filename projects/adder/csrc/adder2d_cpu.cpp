@@ -76,14 +76,19 @@ Shape shape_of(const at::Tensor& input, const at::Tensor& weight, at::IntArrayRe
   return with_output(s);
 }
 
+// Floats from one panel of positions to the next. A cache line between them keeps a row's places in all panels, which
+// are written together, out of one and the same set of the first-level cache.
+int64_t panel_stride(int64_t depth, int64_t nr) { return depth * nr + 16; }
+
 // Packs one reduction block of a tile: row k of the block is written by `fill(k, row)`. Adds rows up in `sums`.
 template <typename Fill>
-void pack_tile(int64_t depth, int64_t count, int nr, const Fill& fill, float* panels, float* sums) {
-  float row[kTile];
+void pack_tile(const AdderKernels& kernels, int64_t depth, int64_t count, const Fill& fill, float* panels,
+               float* sums) {
+  float row[kTile] = {};  // what lies behind `count` stays zero
   if (sums != nullptr) std::fill(sums, sums + kTile, 0.f);
   for (int64_t k = 0; k < depth; ++k) {
     fill(k, row);
-    to_panels(row, count, depth, k, nr, panels, sums);
+    kernels.pack_row(row, ceil_div(count, kernels.nr), panel_stride(depth, kernels.nr), panels + k * kernels.nr, sums);
   }
 }
 
@@ -106,7 +111,7 @@ at::Tensor adder2d_forward(const at::Tensor& input, const at::Tensor& weight, at
   Schedule(s.n, positions, packed.panels).run([&](int64_t image, int64_t start, int64_t count, int64_t first_panel,
                                                   int64_t last_panel) {
     thread_local std::vector<float> panels;
-    panels.resize(kDepth * kTile);
+    panels.resize(kTile / kernels.nr * panel_stride(kDepth, kernels.nr));
     float sums[kTile];
     const TileReader reader(plane, taps, s.ow, start, count);
     for (int64_t block = 0; block < packed.blocks; ++block) {
@@ -115,11 +120,11 @@ at::Tensor adder2d_forward(const at::Tensor& input, const at::Tensor& weight, at
         const int64_t element = block * kDepth + k;
         reader.read(x + (image * s.c + element / window) * s.h * s.w, element % window, row);
       };
-      pack_tile(length, count, kernels.nr, fill, panels.data(), sums);
+      pack_tile(kernels, length, count, fill, panels.data(), sums);
       // a panel of positions, the larger of the two, stays in the first-level cache; those of weights stream by
       for (int64_t q = 0; q * kernels.nr < count; ++q)
         for (int64_t p = first_panel; p < last_panel; ++p)
-          kernels.forward(length, packed.panel(block, p), panels.data() + q * length * kernels.nr,
+          kernels.forward(length, packed.panel(block, p), panels.data() + q * panel_stride(length, kernels.nr),
                           packed.sum(block, p), sums + q * kernels.nr,
                           y + (image * s.t + p * kernels.mr) * positions + start + q * kernels.nr, positions,
                           std::min<int64_t>(kernels.mr, s.t - p * kernels.mr),
@@ -195,16 +200,16 @@ void grad_input_class(const Shape& s, const AdderKernels& kernels, GradRule rule
     thread_local std::vector<float> grads, values, result;
     const int64_t first_row = first_panel * mr, last_row = std::min(last_panel * mr, s.c);
     const int64_t wide = ceil_div(count, nr) * nr, held = (last_panel - first_panel) * mr;
-    grads.resize(kDepth * wide);
+    grads.resize(wide / nr * panel_stride(kDepth, nr));
     values.resize(held * wide);
     result.resize(held * wide);
-    float row[kTile];
+    float row[kTile] = {};
     const TileReader inputs(source, {{rows.start, cols.start}}, cols.count, start, count);
     const TileReader reader(output, reached, cols.count, start, count);
     for (int64_t c = first_row; c < last_row; ++c) {  // (panel of positions, channel, nr)
       inputs.read(x + (image * s.c + c) * area, 0, row);
       for (int64_t i = 0; i < count; ++i) row[i] *= rule.scale;
-      to_panels(row, count, held, c - first_row, nr, values.data());
+      kernels.pack_row(row, wide / nr, held * nr, values.data() + (c - first_row) * nr, nullptr);
     }
     for (int64_t block = 0; block < packed.blocks; ++block) {
       const int64_t length = packed.block_depth(block);
@@ -212,11 +217,11 @@ void grad_input_class(const Shape& s, const AdderKernels& kernels, GradRule rule
         const int64_t element = block * kDepth + k;
         reader.read(g + (image * s.t + element / taps) * s.oh * s.ow, element % taps, out);
       };
-      pack_tile(length, count, nr, fill, grads.data(), nullptr);
+      pack_tile(kernels, length, count, fill, grads.data(), nullptr);
       for (int64_t q = 0; q * nr < count; ++q)
         for (int64_t p = first_panel; p < last_panel; ++p) {
           const int64_t tile = (q * held + (p - first_panel) * mr) * nr;
-          rule.kernel(length, packed.panel(block, p), grads.data() + q * length * nr, values.data() + tile,
+          rule.kernel(length, packed.panel(block, p), grads.data() + q * panel_stride(length, nr), values.data() + tile,
                       result.data() + tile, nr, mr, nr, block == 0);
         }
     }

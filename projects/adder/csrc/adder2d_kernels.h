@@ -21,6 +21,7 @@ struct AdderKernels {
                         int m, int n, bool first);
   void (*grad_sign)(long k, const float* w, const float* g, const float* x, float* c, long ldc,
                     int m, int n, bool first);
+  void (*pack_row)(const float* row, long panels, long stride, float* out, float* sums);
   int sad_mr;  // output channels per int8 panel
   int sad_nr;  // positions per int8 panel
   void (*sad)(long words, const unsigned char* w, const unsigned char* x, const SadTile& tile);

@@ -178,6 +178,17 @@ static void grad_sign(long k, const float* w, const float* g, const float* x, fl
   put<kGradMr>(acc, c, ldc, m, n, first);
 }
 
+// One row of a tile into its place in every panel, `stride` apart; adds the row to `sums`, if there are any.
+static void pack_row(const float* row, long panels, long stride, float* out, float* sums) {
+  for (long p = 0; p < panels; ++p, row += kNr, out += stride) {
+    Vec values[kNv];
+    for (int v = 0; v < kNv; ++v) store(out + v * kLanes, values[v] = load(row + v * kLanes));
+    if (sums == nullptr) continue;
+    for (int v = 0; v < kNv; ++v) store(sums + v * kLanes, load(sums + v * kLanes) + values[v]);
+    sums += kNr;
+  }
+}
+
 #if ADDER_LANES == 16
 constexpr const char* kName = "avx512";
 #elif ADDER_LANES == 8
@@ -187,7 +198,7 @@ constexpr const char* kName = "portable";
 #endif
 
 static const AdderKernels kKernels = {
-    kName, kMr, kGradMr, kNr, forward_max, grad_hardtanh, grad_sign, kSadMr, kSadNr, sad, quantise,
+    kName, kMr, kGradMr, kNr, forward_max, grad_hardtanh, grad_sign, pack_row, kSadMr, kSadNr, sad, quantise,
 };
 
 }  // namespace ADDER_ISA

@@ -104,34 +104,6 @@ class TileReader {
   }
 };
 
-// Row k of a tile of `count` positions, as panels (panel, depth, NR); the tail of the last panel is zero. Adds the row
-// to `sums`, if there are any.
-template <int NR, typename T>
-void to_panels(const T* row, int64_t count, int64_t depth, int64_t k, T* panels, T* sums) {
-  T* dst = panels + k * NR;
-  for (; count >= NR; count -= NR, row += NR, dst += depth * NR) {
-    std::memcpy(dst, row, NR * sizeof(T));
-    if (sums != nullptr) {
-      for (int j = 0; j < NR; ++j) sums[j] += row[j];
-      sums += NR;
-    }
-  }
-  if (count <= 0) return;
-  std::fill(std::copy(row, row + count, dst), dst + NR, T(0));
-  if (sums != nullptr)
-    for (int64_t j = 0; j < count; ++j) sums[j] += row[j];
-}
-
-template <typename T>
-void to_panels(const T* row, int64_t count, int64_t depth, int64_t k, int nr, T* panels, T* sums = nullptr) {
-  if (nr == 4) return to_panels<4>(row, count, depth, k, panels, sums);
-  if (nr == 8) return to_panels<8>(row, count, depth, k, panels, sums);
-  if (nr == 12) return to_panels<12>(row, count, depth, k, panels, sums);
-  if (nr == 16) return to_panels<16>(row, count, depth, k, panels, sums);
-  if (nr == 24) return to_panels<24>(row, count, depth, k, panels, sums);
-  to_panels<32>(row, count, depth, k, panels, sums);
-}
-
 constexpr int64_t kTile = 192;  // positions per packed tile; a multiple of every kernel's nr (4, 8, 12, 16, 24, 32)
 
 // Splits `images` x `positions` into tiles, and the row panels into groups where tiles are too few for the threads.

@@ -92,7 +92,8 @@ void run(const QuantLayer& layer, const AdderKernels& kernels, const float* x, f
   schedule.run([&](int64_t image, int64_t start, int64_t count, int64_t first, int64_t last) {
     thread_local std::vector<Word> tile;
     tile.resize(depth * kTile);
-    Word row[kTile];
+    const int64_t nr = kernels.sad_nr, panels = ceil_div(count, nr);
+    Word row[kTile] = {};  // what lies behind `count` stays zero
     const TileReader reader(plane, taps, s.ow, start, count);
     for (int64_t end = first; first < last; first = end) {
       const int64_t g = layer.panel_scale[first];
@@ -103,7 +104,8 @@ void run(const QuantLayer& layer, const AdderKernels& kernels, const float* x, f
           quantise(layer, kernels, x + image * s.c * area, word, g, start, count, row);
         else
           reader.read(quantised + ((g * s.n + image) * layer.words + word) * area, tap, row, layer.padding());
-        to_panels(row, count, depth, k, kernels.sad_nr, tile.data());
+        for (int64_t q = 0; q < panels; ++q)
+          copy_run(row + q * nr, nr, tile.data() + (q * depth + k) * nr);
       }
       sad_tile(layer, kernels, tile.data(), first, end, image, start, count, y);
     }
