@@ -7,7 +7,7 @@ help:
 	@echo 'make demo   train, test, draw and submit with a small Adder FCOS: at most 10 minutes after installation'
 	@echo 'make test   all tests'
 	@echo 'make lint   ruff'
-	@echo 'make bench  adder layers beside convolutions'
+	@echo 'make bench  adder layers beside convolutions, about 12 minutes'
 	@echo 'make env    the environment alone (.venv, about 20 minutes the first time)'
 
 env:
