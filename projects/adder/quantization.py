@@ -6,9 +6,9 @@
   their largest magnitude (k-means); each group has a scale. Activations are clamped to a range r, the running maximum
   over batches of about the 99.94th percentile of |x|. A group whose filters reach beyond r is clamped to r and each
   filter gets the bias -sum relu(|w| - r), which for activations within the range changes nothing. The official code
-  assumes activations >= 0 and gives them b unsigned bits, and filters b signed bits of twice the step. Where calibration
-  saw negative activations (after a sum without ReLU, as in feature pyramids), both sides take signed codes of the
-  filters' step: *inferred*.
+  assumes activations >= 0 and gives them b unsigned bits, and filters b signed bits of twice the step. Where
+  calibration saw negative activations (after a sum without ReLU, as in feature pyramids), both sides take signed codes
+  of the filters' step: *inferred*.
 """
 
 from contextlib import contextmanager

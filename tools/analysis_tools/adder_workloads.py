@@ -72,8 +72,9 @@ def _build(part):
 
 
 def _pyramid(height, width):
-    return [torch.empty(1, 256 * 2 ** i, math.ceil(height / 2 ** (i + 2)), math.ceil(width / 2 ** (i + 2)), device='meta')
-            for i in (1, 2, 3)]
+    sizes = [(math.ceil(height / stride), math.ceil(width / stride)) for stride in (8, 16, 32)]
+    return [torch.empty(1, channels, *size, device='meta') for channels, size in zip((512, 1024, 2048), sizes,
+                                                                                     strict=True)]
 
 
 def shape_sets():

@@ -13,6 +13,7 @@ import json
 import statistics
 import sys
 import time
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -117,18 +118,18 @@ def layer_functions(shape, device):
     x = torch.randn(shape.images, shape.channels, shape.height, shape.width, device=device)
     weight = torch.randn(shape.filters, shape.channels, shape.window, shape.window, device=device)
     leaf_x, leaf_weight = x.clone().requires_grad_(), weight.clone().requires_grad_()
-    grad = None
-    forward, both = {}, {}
-    for name, operator in operators(device).items():
-        forward[name] = torch.no_grad()(lambda f=operator: f(x, weight, shape.stride, shape.padding))
-        if grad is None:
-            grad = torch.randn_like(forward[name]())
+    grad = torch.randn_like(operators(device)[BASE](x, weight, shape.stride, shape.padding))
 
-        def step(f=operator):
-            leaf_x.grad = leaf_weight.grad = None
-            f(leaf_x, leaf_weight, shape.stride, shape.padding).backward(grad)
+    @torch.no_grad()
+    def evaluate(operator):
+        operator(x, weight, shape.stride, shape.padding)
 
-        both[name] = step
+    def train(operator):
+        leaf_x.grad = leaf_weight.grad = None
+        operator(leaf_x, leaf_weight, shape.stride, shape.padding).backward(grad)
+
+    forward = {name: partial(evaluate, operator) for name, operator in operators(device).items()}
+    both = {name: partial(train, operator) for name, operator in operators(device).items()}
     if device == 'cpu' and native.available():
         forward['int8'] = integer_layer(shape, x, weight)
     return forward, both
@@ -200,7 +201,8 @@ def print_table(rows):
                 print(f'{row["operator"]:28}{_cell(row["forward_ms"], 11)}{_cell(row["forward_ratio"], 7)}'
                       f'{_cell(row["both_ms"], 12)}{_cell(row["both_ratio"], 7)}{_cell(row["peak_mib"], 10, 1)}'
                       f'{_cell(row["peak_ratio"], 7)}')
-    print(f'\nGeometric means of the ratios to conv2d\n{"set":20}{"operator":28}{"forward":>9}{"fwd+bwd":>9}{"peak":>9}')
+    print('\nGeometric means of the ratios to conv2d')
+    print(f'{"set":20}{"operator":28}{"forward":>9}{"fwd+bwd":>9}{"peak":>9}')
     for (name, operator), means in geometric_means(rows).items():
         print(f'{name:20}{operator:28}' + ''.join(_cell(value, 9) for value in means.values()))
 
