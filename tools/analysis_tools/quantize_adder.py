@@ -63,9 +63,10 @@ def load_model(cfg, checkpoint, source):
     problems = [*compare_weights(model, checkpoint.get('state_dict', checkpoint))]
     if any(problems):
         missing, differing, unknown = map(len, problems)
-        raise CheckpointError(f"{source}: not a checkpoint of {cfg.filename}: it lacks {missing} of the model's "
-                              f'entries, {differing} have another shape, {unknown} are unknown to the model. Expected the '
-                              'checkpoint of a model trained with this config')
+        raise CheckpointError(
+            f"{source}: not a checkpoint of {cfg.filename}: it lacks {missing} of the model's entries, {differing} "
+            f'have another shape, {unknown} are unknown to the model. Expected the checkpoint of a model trained with '
+            'this config')
     model.eval()
     return model
 
