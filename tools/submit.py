@@ -3,7 +3,8 @@
     python tools/submit.py TRACK PREDICTIONS.pkl --out DIR --name ALG [options]
     python tools/submit.py TRACK --check ARCHIVE [options]
 
-PREDICTIONS.pkl is what ``tools/test.py CONFIG CHECKPOINT --out PREDICTIONS.pkl`` writes.
+PREDICTIONS.pkl is what ``tools/test.py CONFIG CHECKPOINT --out PREDICTIONS.pkl`` writes; ntire-sr
+also takes a folder of PNG files.
 """
 from __future__ import annotations
 
@@ -13,7 +14,7 @@ import warnings
 from pathlib import Path
 from typing import Any
 
-from projects.leaderboards import TRACKS, Report, SubmissionError, load_results, validate, write
+from projects.leaderboards import TRACKS, Report, SubmissionError, validate, write
 from projects.leaderboards.tracks import option_names
 
 _EPILOG = """\
@@ -33,6 +34,11 @@ examples:
         --image-set data/VOCdevkit/VOC2012/ImageSets/Main/test.txt \\
         --image-dir data/VOCdevkit/VOC2012/JPEGImages
 
+  NTIRE: pack a folder of results, checking names and sizes against the inputs
+    python tools/submit.py ntire-sr results --out submissions --name edsr-x4 \\
+        --runtime 1.43 --device gpu --extra-data 0 --description 'EDSR, DIV2K only' \\
+        --image-dir data/DIV2K/DIV2K_test_LR_bicubic/X4 --scale 4 --naming id
+
 exit status: 0 written and accepted, 1 refused (the message lists every problem), 2 wrong usage
 """
 
@@ -46,7 +52,7 @@ def build_parser() -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('track', choices=TRACKS, metavar='TRACK', help=', '.join(TRACKS))
     parser.add_argument('predictions', nargs='?', metavar='PREDICTIONS.pkl',
-                        help='written by tools/test.py --out')
+                        help='written by tools/test.py --out; ntire-sr: or a folder of PNG files')
     parser.add_argument('--out', metavar='DIR', help='folder for the archive')
     parser.add_argument('--check', metavar='ARCHIVE', help='check this archive, write nothing')
     options = parser.add_argument_group('options of the tracks')
@@ -61,11 +67,24 @@ def build_parser() -> argparse.ArgumentParser:
                          help='coco-det: keep the N best of an image (100)')
     options.add_argument('--image-set', metavar='TXT', help='voc-det: ImageSets/Main/test.txt')
     options.add_argument('--image-dir', metavar='DIR',
-                         help='voc-det: JPEGImages, to check that boxes lie in their images')
+                         help='voc-det: JPEGImages, to check that boxes lie in their images; '
+                         'ntire-sr: the inputs (with --scale), to check names and sizes')
     options.add_argument('--competition', help='voc-det: comp3 (VOC data only) or comp4 (default)')
     options.add_argument('--year', help='voc-det: year in the folder name (2012)')
     options.add_argument('--box-decimals', type=int, metavar='N', help='decimals of boxes (2)')
     options.add_argument('--score-decimals', type=int, metavar='N', help='decimals of scores (5)')
+    options.add_argument('--naming', choices=('keep', 'id'),
+                         help="ntire-sr: results named as their inputs (default) or by the "
+                         "inputs' number")
+    options.add_argument('--scale', type=int, metavar='N',
+                         help='ntire-sr: size of the results over that of --image-dir (1)')
+    options.add_argument('--runtime', type=float, metavar='SECONDS', help='ntire-sr: per image')
+    options.add_argument('--device', choices=('cpu', 'gpu'),
+                         help='ntire-sr: where the runtime was measured')
+    options.add_argument('--extra-data', type=int, choices=(0, 1),
+                         help="ntire-sr: 1 if trained on more than the challenge's data")
+    options.add_argument('--description', metavar='TEXT',
+                         help='ntire-sr: one line on method, hardware, training data')
     return parser
 
 
@@ -75,7 +94,7 @@ def submit(track: str, predictions: str, out: str, options: dict[str, Any]) -> R
     writes = option_names(TRACKS[track].write)
     with warnings.catch_warnings(record=True) as notes:
         warnings.simplefilter('always', UserWarning)
-        path = write(track, load_results(predictions), out, **{
+        path = write(track, TRACKS[track].read(predictions), out, **{
             name: value for name, value in options.items()
             if name in writes or name not in checks})
     for note in notes:

@@ -12,6 +12,7 @@ import os
 import re
 import tarfile
 import zipfile
+import zlib
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -21,6 +22,8 @@ from .report import SubmissionError
 
 # The earliest date that zip can store.
 _ZIP_EPOCH = (1980, 1, 1, 0, 0, 0)
+# What operating systems put into archives and folders on their own.
+SYSTEM_FILES = re.compile(r'(^|/)(__MACOSX|\.DS_Store|\._[^/]*|Thumbs\.db)(/|$)')
 
 
 @contextmanager
@@ -41,13 +44,49 @@ def atomic_file(path: Path) -> Iterator[BinaryIO]:
 @contextmanager
 def zip_with_one_member(path: Path, member: str) -> Iterator[BinaryIO]:
     """Open ``member`` at the root of a new zip for writing; the data is compressed as it comes."""
-    info = zipfile.ZipInfo(member, _ZIP_EPOCH)
-    info.compress_type = zipfile.ZIP_DEFLATED
-    info.external_attr = 0o644 << 16
-    info.create_system = 3  # Unix, whatever the machine, for the bytes to be the same
+    info = _zip_info(member, zipfile.ZIP_DEFLATED)
     with atomic_file(path) as stream, zipfile.ZipFile(stream, 'w') as archive:
         with archive.open(info, 'w', force_zip64=True) as handle:
             yield handle
+
+
+def write_zip(path: Path, members: Iterable[tuple[str, bytes]]) -> None:
+    """Write ``(name, data)`` pairs, in the order given, as a zip; they are stored as they are."""
+    with atomic_file(path) as stream, zipfile.ZipFile(stream, 'w') as archive:
+        for name, data in members:
+            archive.writestr(_zip_info(name, zipfile.ZIP_STORED), data)
+
+
+def _zip_info(member: str, compression: int) -> zipfile.ZipInfo:
+    info = zipfile.ZipInfo(member, _ZIP_EPOCH)
+    info.compress_type = compression
+    info.external_attr = 0o644 << 16
+    info.create_system = 3  # Unix, whatever the machine, for the bytes to be the same
+    return info
+
+
+@contextmanager
+def open_zip(path: Path, no_zip: str) -> Iterator[zipfile.ZipFile]:
+    """Open a zip that is to be checked.
+
+    Args:
+        path: The file.
+        no_zip: What the error says if it is no zip.
+
+    Raises:
+        SubmissionError: The file is missing or no zip, or cannot be read in the block.
+    """
+    if not path.is_file():
+        raise SubmissionError(path, ['no such file'])
+    if not zipfile.is_zipfile(path):
+        raise SubmissionError(path, [no_zip])
+    try:
+        with zipfile.ZipFile(path) as archive:
+            yield archive
+    except (zipfile.BadZipFile, NotImplementedError, RuntimeError, EOFError, zlib.error) as error:
+        # Damaged, packed by an unknown method, or encrypted.
+        raise SubmissionError(path, [f'cannot be unzipped ({error}); pack it again with the '
+                                     'deflate method and no password']) from error
 
 
 def write_tar_gz(path: Path, members: Iterable[tuple[str, bytes]]) -> None:

@@ -11,7 +11,6 @@ import io
 import math
 import re
 import zipfile
-import zlib
 from array import array
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -20,11 +19,11 @@ from typing import Any
 
 import numpy as np
 
-from .archives import size_and_sha256
+from .archives import SYSTEM_FILES, open_zip, size_and_sha256
 from .coco_annotations import COCO_CATEGORY_IDS, CocoAnnotations
 from .json_stream import iter_array
 from .progress import reading
-from .report import EXAMPLES_PER_PROBLEM, Problems, Report, SubmissionError
+from .report import EXAMPLES_PER_PROBLEM, Problems, Report
 
 MAX_PER_IMAGE = 100
 _NAME = re.compile(r'detections_([^_\s]+)_([^\s/]+)_results\.json')
@@ -33,7 +32,6 @@ _TOLERANCE = 2.0  # pixels that a box may reach beyond its image without a word
 # Boxes that are not clipped may end a little outside. Corners taken for sizes, or boxes of a
 # resized image, put a large share of them (_MANY) far outside (_FAR times the image's size).
 _FAR, _MANY = 1.2, 0.1
-_JUNK = re.compile(r'(^|/)(__MACOSX|\.DS_Store|\._[^/]*|Thumbs\.db)(/|$)')
 
 
 @dataclass(frozen=True)
@@ -90,21 +88,10 @@ def validate(path: str | Path, *, ann_file: str | Path | None = None,
 
 def _read_archive(path: Path, problems: Problems,
                   warnings: list[str]) -> tuple[_Columns | None, str | None]:
-    if not path.is_file():
-        raise SubmissionError(path, ['no such file'])
-    if not zipfile.is_zipfile(path):
-        raise SubmissionError(path, [
-            'not a zip file (the server answers "Invalid file type" to a bare .json); zip the '
-            'result file alone: zip NAME.zip NAME.json'])
-    try:
-        with zipfile.ZipFile(path) as archive:
-            member, split = _check_layout(archive, path, problems, warnings)
-            return (_read_member(archive, member, problems) if member else None), split
-    except (zipfile.BadZipFile, NotImplementedError, RuntimeError, EOFError,
-            zlib.error) as error:
-        # Damaged, packed by an unknown method, or encrypted.
-        raise SubmissionError(path, [f'cannot be unzipped ({error}); pack it again with the '
-                                     'deflate method and no password']) from error
+    with open_zip(path, 'not a zip file (the server answers "Invalid file type" to a bare .json); '
+                        'zip the result file alone: zip NAME.zip NAME.json') as archive:
+        member, split = _check_layout(archive, path, problems, warnings)
+        return (_read_member(archive, member, problems) if member else None), split
 
 
 def _check_layout(archive: zipfile.ZipFile, path: Path, problems: Problems,
@@ -114,7 +101,7 @@ def _check_layout(archive: zipfile.ZipFile, path: Path, problems: Problems,
         problems.add('the archive must be called NAME.zip; rename it', path.name)
     members = []
     for info in archive.infolist():
-        if _JUNK.search(info.filename):
+        if SYSTEM_FILES.search(info.filename):
             problems.add('system files (__MACOSX, .DS_Store) in the zip; only the result file may '
                          'be there: zip -X NAME.zip NAME.json', info.filename)
         elif not info.is_dir():

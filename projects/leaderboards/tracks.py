@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from . import coco_det, coco_det_check, voc_det, voc_det_check
+from . import coco_det, coco_det_check, ntire_sr, ntire_sr_check, voc_det, voc_det_check
 from .report import Report, SubmissionError
+from .results_file import load_results
 
 
 @dataclass(frozen=True)
@@ -20,12 +21,14 @@ class Track:
         write: ``(results, out, **options) -> Path``.
         validate: ``(path, **options) -> Report``.
         next_step: What a user does with the archive, and the state of the server.
+        read: Path of the predictions -> the ``results`` that ``write`` takes.
     """
 
     title: str
     write: Callable[..., Path]
     validate: Callable[..., Report]
     next_step: str
+    read: Callable[[str | Path], Any] = load_results
 
 
 TRACKS: dict[str, Track] = {
@@ -41,15 +44,23 @@ TRACKS: dict[str, Track] = {
         'upload it at http://host.robots.ox.ac.uk:8080 (account needed; fill in every field, the '
         'method description has at least 500 characters). A failed evaluation may take days to '
         'be reported. The VOC2007 test set is public: evaluate it with tools/test.py.'),
+    'ntire-sr': Track(
+        'NTIRE and DIV2K super-resolution challenges (flat zip of PNG files and readme.txt)',
+        ntire_sr.write, ntire_sr_check.validate,
+        "upload it on the challenge's page. Running challenges are on Codabench; those of CodaLab "
+        'closed with it at the end of 2025, so there the number that others can reproduce is '
+        "that of DIV2K's validation set (tools/test.py). Look up which naming the phase asks for.",
+        ntire_sr.read),
 }
 
 
-def write(track: str, results: Iterable[Mapping], out: str | Path, **options: Any) -> Path:
+def write(track: str, results: str | Path | Iterable[Mapping], out: str | Path, **options: Any) -> Path:
     """Write a submission archive.
 
     Args:
         track: Name out of ``TRACKS``.
-        results: Predictions, one dict per image; see :func:`load_results`.
+        results: Predictions, one dict per image; see :func:`load_results`. Tracks of images also
+            take a folder.
         out: Folder for the archive, whose name the track gives.
         **options: The track's own; see the ``write`` function of its module.
 
