@@ -13,7 +13,8 @@
 
 namespace {
 
-constexpr int64_t kDepth = 256;   // reduction block: a panel of weights stays in the first-level cache
+constexpr int64_t kDepth = 256;        // reduction block: a panel of weights stays in the first-level cache
+constexpr int64_t kSharedDepth = 576;  // the same where the taps of a window's row share what is packed
 
 // The way back: positions [begin, begin + count), in panels of nr that lie `panel_stride` apart, into the plane.
 void scatter(const float* panels, int64_t panel_stride, int nr, const Plane& plane, Tap tap, int64_t grid_width,
@@ -31,33 +32,35 @@ void scatter(const float* panels, int64_t panel_stride, int nr, const Plane& pla
     }
 }
 
-// Weights as (block, panel, kDepth, mr) with zero rows at the end, and their sums per block and row.
+// Weights as (block, panel, step, mr) with zero rows at the end, and their sums per block and row. A block takes `step`
+// of the reduction.
 struct PackedWeight {
-  int64_t rows, depth, blocks, panels;
+  int64_t rows, depth, step, blocks, panels;
   int mr;
   std::vector<float> data, sums;
 
   const float* panel(int64_t block, int64_t p) const {
-    return data.data() + (block * panels + p) * kDepth * mr;
+    return data.data() + (block * panels + p) * step * mr;
   }
   const float* sum(int64_t block, int64_t p) const { return sums.data() + (block * panels + p) * mr; }
-  int64_t block_depth(int64_t block) const { return std::min(kDepth, depth - block * kDepth); }
+  int64_t block_depth(int64_t block) const { return std::min(step, depth - block * step); }
 };
 
 // Element (row, k) lies at column(k) + row * row_stride.
 template <typename Column>
-PackedWeight pack_weight(int64_t rows, int64_t depth, int mr, int64_t row_stride, float scale, const Column& column) {
-  PackedWeight packed{rows, depth, ceil_div(depth, kDepth), ceil_div(rows, mr), mr, {}, {}};
-  packed.data.resize(packed.blocks * packed.panels * kDepth * mr);
+PackedWeight pack_weight(int64_t rows, int64_t depth, int64_t step, int mr, int64_t row_stride, float scale,
+                         const Column& column) {
+  PackedWeight packed{rows, depth, step, ceil_div(depth, step), ceil_div(rows, mr), mr, {}, {}};
+  packed.data.resize(packed.blocks * packed.panels * step * mr);
   packed.sums.assign(packed.blocks * packed.panels * mr, 0.f);
   at::parallel_for(0, packed.blocks * packed.panels, 4, [&](int64_t begin, int64_t end) {
     for (int64_t i = begin; i < end; ++i) {
       const int64_t block = i / packed.panels, first = i % packed.panels * mr;
       const int64_t held = std::min<int64_t>(mr, rows - first), length = packed.block_depth(block);
-      float* data = packed.data.data() + i * kDepth * mr;
+      float* data = packed.data.data() + i * step * mr;
       float* sums = packed.sums.data() + i * mr;
       for (int64_t k = 0; k < length; ++k, data += mr) {
-        const float* source = column(block * kDepth + k) + first * row_stride;
+        const float* source = column(block * step + k) + first * row_stride;
         for (int64_t r = 0; r < held; ++r) sums[r] += data[r] = scale * source[r * row_stride];
       }
     }
@@ -76,21 +79,55 @@ Shape shape_of(const at::Tensor& input, const at::Tensor& weight, at::IntArrayRe
   return with_output(s);
 }
 
-// Floats from one panel of positions to the next. A cache line between them keeps a row's places in all panels, which
-// are written together, out of one and the same set of the first-level cache.
-int64_t panel_stride(int64_t depth, int64_t nr) { return depth * nr + 16; }
+// Floats from one panel of positions to the next, `segment` a row. A cache line between them keeps a row's places in all
+// panels, which are written together, out of one and the same set of the first-level cache.
+int64_t panel_stride(int64_t rows, int64_t segment) { return rows * segment + 16; }
 
-// Packs one reduction block of a tile: row k of the block is written by `fill(k, row)`. Adds rows up in `sums`.
+// Packs rows of a tile, each written by `fill(k, row)`, into `panels` panels, `vectors` vectors of each row. Adds rows up
+// in `sums`, in the same form.
 template <typename Fill>
-void pack_tile(const AdderKernels& kernels, int64_t depth, int64_t count, const Fill& fill, float* panels,
+void pack_tile(const AdderKernels& kernels, int64_t rows, int64_t panels, int vectors, const Fill& fill, float* packed,
                float* sums) {
-  float row[kTile] = {};  // what lies behind `count` stays zero
-  if (sums != nullptr) std::fill(sums, sums + kTile, 0.f);
-  for (int64_t k = 0; k < depth; ++k) {
+  float row[kTile + 32] = {};  // what lies behind the tile's positions stays zero
+  const int64_t segment = vectors * kernels.lanes;
+  if (sums != nullptr) std::fill(sums, sums + panels * segment, 0.f);
+  for (int64_t k = 0; k < rows; ++k) {
     fill(k, row);
-    kernels.pack_row(row, ceil_div(count, kernels.nr), panel_stride(depth, kernels.nr), panels + k * kernels.nr, sums);
+    kernels.pack_row(row, panels, vectors, panel_stride(rows, segment), packed + k * segment, sums);
   }
 }
+
+// How the forward lays its positions: row after row of the output. For windows several columns wide the rows get as
+// many positions more, so that the taps of a window's row find their values one position further: they are packed once
+// instead of once a tap, and what the additional positions compute is dropped.
+struct Layout {
+  int64_t taps, width, positions;  // taps that share a row; positions in a row, in all
+  std::vector<Tap> first_taps;
+
+  Layout(const Shape& s) : taps(1), width(s.ow), positions(s.oh * s.ow), first_taps(window_taps(s)) {
+    const int64_t wide = s.ow + s.kw - 1;
+    if ((s.kw != 3 && s.kw != 5) || s.sx != 1 || s.dx != 1 || wide * 10 > s.ow * 11) return;
+    taps = s.kw, width = wide, positions = s.oh * wide - (s.kw - 1);
+    first_taps.clear();
+    for (int64_t i = 0; i < s.kh; ++i) first_taps.push_back({i * s.dy - s.py, -s.px});
+  }
+
+  // Where the results of a panel belong that begins at position `start`; returns how many runs there are.
+  int runs(int64_t out_width, int64_t start, int64_t count, PanelRun* runs) const {
+    if (width == out_width) {
+      runs[0] = {start, 0, (int)count};
+      return 1;
+    }
+    int found = 0;
+    for (int64_t lane = 0; lane < count;) {
+      const int64_t u = (start + lane) / width, v = (start + lane) % width;
+      const int64_t length = std::min(count - lane, out_width - v);
+      if (length > 0) runs[found++] = {u * out_width + v, (int)lane, (int)length};
+      lane += std::min(count - lane, width - v);
+    }
+    return found;
+  }
+};
 
 }  // namespace
 
@@ -99,36 +136,44 @@ at::Tensor adder2d_forward(const at::Tensor& input, const at::Tensor& weight, at
   const Shape s = shape_of(input, weight, stride, padding, dilation);
   const AdderKernels& kernels = adder_kernels();
   at::Tensor output = at::empty({s.n, s.t, s.oh, s.ow}, input.options());
-  const int64_t depth = s.c * s.kh * s.kw, positions = s.oh * s.ow, window = s.kh * s.kw;
   if (output.numel() == 0) return output;
+  const Layout layout(s);
+  const int64_t depth = s.c * s.kh * s.kw, positions = s.oh * s.ow, taps = layout.taps;
+  const int64_t lines = layout.first_taps.size();  // packed rows a channel
+  const int nr = kernels.nr, mr = kernels.mr;
+  const int vectors = nr / kernels.lanes + (taps > 1), segment = vectors * kernels.lanes;
+  const int64_t step = taps == 1 ? kDepth : kSharedDepth / taps * taps;
   const float* x = input.const_data_ptr<float>();
   const float* w = weight.const_data_ptr<float>();
   float* y = output.mutable_data_ptr<float>();
   const PackedWeight packed =
-      pack_weight(s.t, depth, kernels.mr, depth, 1.f, [&](int64_t k) { return w + k; });
+      pack_weight(s.t, depth, step, mr, depth, 1.f, [&](int64_t k) { return w + k; });
   const Plane plane{s.h, s.w, s.sy, s.sx};
-  const std::vector<Tap> taps = window_taps(s);
-  Schedule(s.n, positions, packed.panels).run([&](int64_t image, int64_t start, int64_t count, int64_t first_panel,
-                                                  int64_t last_panel) {
+  Schedule(s.n, layout.positions, packed.panels).run([&](int64_t image, int64_t start, int64_t count,
+                                                         int64_t first_panel, int64_t last_panel) {
     thread_local std::vector<float> panels;
-    panels.resize(kTile / kernels.nr * panel_stride(kDepth, kernels.nr));
-    float sums[kTile];
-    const TileReader reader(plane, taps, s.ow, start, count);
+    panels.resize(kTile / nr * panel_stride(step / taps, segment));
+    float sums[kTile * 2];
+    const TileReader reader(plane, layout.first_taps, layout.width, start, count + taps - 1);
     for (int64_t block = 0; block < packed.blocks; ++block) {
-      const int64_t length = packed.block_depth(block);
+      const int64_t rows = packed.block_depth(block) / taps, first_row = block * packed.step / taps;
       const auto fill = [&](int64_t k, float* row) {
-        const int64_t element = block * kDepth + k;
-        reader.read(x + (image * s.c + element / window) * s.h * s.w, element % window, row);
+        const int64_t line = first_row + k;
+        reader.read(x + (image * s.c + line / lines) * s.h * s.w, line % lines, row);
       };
-      pack_tile(kernels, length, count, fill, panels.data(), sums);
+      pack_tile(kernels, rows, ceil_div(count, nr), vectors, fill, panels.data(), sums);
       // a panel of positions, the larger of the two, stays in the first-level cache; those of weights stream by
-      for (int64_t q = 0; q * kernels.nr < count; ++q)
+      for (int64_t q = 0; q * nr < count; ++q) {
+        PanelRun runs[kTile];
+        const int found = layout.runs(s.ow, start + q * nr, std::min<int64_t>(nr, count - q * nr), runs);
+        float* sum_x = sums + q * segment;
+        for (int j = 0; j < nr; ++j)
+          for (int64_t tap = 1; tap < taps; ++tap) sum_x[j] += sum_x[j + tap];
         for (int64_t p = first_panel; p < last_panel; ++p)
-          kernels.forward(length, packed.panel(block, p), panels.data() + q * panel_stride(length, kernels.nr),
-                          packed.sum(block, p), sums + q * kernels.nr,
-                          y + (image * s.t + p * kernels.mr) * positions + start + q * kernels.nr, positions,
-                          std::min<int64_t>(kernels.mr, s.t - p * kernels.mr),
-                          std::min<int64_t>(kernels.nr, count - q * kernels.nr), block == 0);
+          kernels.forward(rows, taps, packed.panel(block, p), panels.data() + q * panel_stride(rows, segment),
+                          packed.sum(block, p), sum_x, y + (image * s.t + p * mr) * positions, positions,
+                          std::min<int64_t>(mr, s.t - p * mr), runs, found, block == 0);
+      }
     }
   });
   return output;
@@ -187,7 +232,7 @@ void grad_input_class(const Shape& s, const AdderKernels& kernels, GradRule rule
   const int64_t positions = rows.count * cols.count, area = s.h * s.w;
   if (depth == 0 || positions == 0) return;  // no window reaches these: the gradient stays zero
   const int64_t window = s.kh * s.kw;
-  const PackedWeight packed = pack_weight(s.c, depth, kernels.grad_mr, window, rule.scale, [&](int64_t k) {
+  const PackedWeight packed = pack_weight(s.c, depth, kDepth, kernels.grad_mr, window, rule.scale, [&](int64_t k) {
     const int64_t tap = k % taps;
     return w + k / taps * s.c * window + rows.taps[tap / taps_x] * s.kw + cols.taps[tap % taps_x];
   });
@@ -209,7 +254,7 @@ void grad_input_class(const Shape& s, const AdderKernels& kernels, GradRule rule
     for (int64_t c = first_row; c < last_row; ++c) {  // (panel of positions, channel, nr)
       inputs.read(x + (image * s.c + c) * area, 0, row);
       for (int64_t i = 0; i < count; ++i) row[i] *= rule.scale;
-      kernels.pack_row(row, wide / nr, held * nr, values.data() + (c - first_row) * nr, nullptr);
+      kernels.pack_row(row, wide / nr, nr / kernels.lanes, held * nr, values.data() + (c - first_row) * nr, nullptr);
     }
     for (int64_t block = 0; block < packed.blocks; ++block) {
       const int64_t length = packed.block_depth(block);
@@ -217,7 +262,7 @@ void grad_input_class(const Shape& s, const AdderKernels& kernels, GradRule rule
         const int64_t element = block * kDepth + k;
         reader.read(g + (image * s.t + element / taps) * s.oh * s.ow, element % taps, out);
       };
-      pack_tile(kernels, length, count, fill, grads.data(), nullptr);
+      pack_tile(kernels, length, wide / nr, nr / kernels.lanes, fill, grads.data(), nullptr);
       for (int64_t q = 0; q * nr < count; ++q)
         for (int64_t p = first_panel; p < last_panel; ++p) {
           const int64_t tile = (q * held + (p - first_panel) * mr) * nr;

@@ -10,18 +10,25 @@ struct SadTile {
   int n;
 };
 
+// `count` results of a forward panel, from lane `lane` on, belong at `column` of an output row.
+struct PanelRun {
+  long column;
+  int lane, count;
+};
+
 struct AdderKernels {
   const char* name;
   int mr;       // output channels per forward panel
   int grad_mr;  // input channels per input-gradient panel
   int nr;       // positions per panel, forward and backward
-  void (*forward)(long k, const float* w, const float* x, const float* sum_w, const float* sum_x,
-                  float* c, long ldc, int m, int n, bool first);
+  int lanes;    // of a vector; what a shared row of positions holds beyond nr
+  void (*forward)(long rows, int taps, const float* w, const float* x, const float* sum_w, const float* sum_x,
+                  float* c, long ldc, int m, const PanelRun* runs, int run_count, bool first);
   void (*grad_hardtanh)(long k, const float* w, const float* g, const float* x, float* c, long ldc,
                         int m, int n, bool first);
   void (*grad_sign)(long k, const float* w, const float* g, const float* x, float* c, long ldc,
                     int m, int n, bool first);
-  void (*pack_row)(const float* row, long panels, long stride, float* out, float* sums);
+  void (*pack_row)(const float* row, long panels, int vectors, long stride, float* out, float* sums);
   int sad_mr;  // output channels per int8 panel
   int sad_nr;  // positions per int8 panel
   void (*sad)(long words, const unsigned char* w, const unsigned char* x, const SadTile& tile);

@@ -7,8 +7,9 @@
 //
 // Layouts, all float32:
 //   w  (k, MR)   one panel of MR output rows, row index fastest
-//   x  (k, NR)   one panel of NR positions, position fastest
-//   c  MR rows, `ldc` apart, NR positions each; `m` x `n` of them exist
+//   x  (k, NR)   one panel of NR positions, position fastest; or, forward with several `taps`, (k / taps, NR + lanes):
+//                the taps of a window's row are the same values, each one position further
+//   c  MR rows, `ldc` apart, NR positions each; `m` x `n` of them exist, or those of `runs`
 #pragma once
 #include "adder2d_kernels.h"
 
@@ -91,37 +92,58 @@ static inline void put(const Vec (&tile)[MR][kNv], float* c, long ldc, int m, in
     }
 }
 
+// The same for the positions that `runs` names.
+static inline void put_runs(const Vec (&tile)[kMr][kNv], float* c, long ldc, int m, const PanelRun* runs,
+                            int run_count, bool first) {
+  if (run_count == 1 && runs->count == kNr && m == kMr) return put<kMr>(tile, c + runs->column, ldc, m, kNr, first);
+  float flat[kMr][kNr];
+  for (int r = 0; r < kMr; ++r)
+    for (int v = 0; v < kNv; ++v) store(flat[r] + v * kLanes, tile[r][v]);
+  for (int i = 0; i < run_count; ++i)
+    for (int r = 0; r < m; ++r) {
+      float* p = c + r * ldc + runs[i].column;
+      const float* values = flat[r] + runs[i].lane;
+      for (int j = 0; j < runs[i].count; ++j) p[j] = values[j] + (first ? 0.f : p[j]);
+    }
+}
+
 // -sum |x - w| by its definition: subtract, clear the sign, add.
-static void forward_exact(long k, const float* w, const float* x, float* c, long ldc, int m, int n,
-                          bool first) {
+static void forward_exact(long rows, int taps, const float* w, const float* x, float* c, long ldc, int m,
+                          const PanelRun* runs, int run_count, bool first) {
+  const long step = taps > 1 ? kNr + kLanes : kNr;
   Vec acc[kMr][kNv];
   clear(acc);
-  for (long i = 0; i < k; ++i) {
-    Vec xv[kNv];
-    for (int v = 0; v < kNv; ++v) xv[v] = load(x + i * kNr + v * kLanes);
-    for (int r = 0; r < kMr; ++r) {
-      const Vec wv = splat(w[i * kMr + r]);
-      for (int v = 0; v < kNv; ++v) acc[r][v] -= abs_(xv[v] - wv);
+  for (long i = 0; i < rows; ++i, x += step)
+    for (int tap = 0; tap < taps; ++tap, w += kMr) {
+      Vec xv[kNv];
+      for (int v = 0; v < kNv; ++v) xv[v] = load(x + tap + v * kLanes);
+      for (int r = 0; r < kMr; ++r) {
+        const Vec wv = splat(w[r]);
+        for (int v = 0; v < kNv; ++v) acc[r][v] -= abs_(xv[v] - wv);
+      }
     }
-  }
-  put<kMr>(acc, c, ldc, m, n, first);
+  put_runs(acc, c, ldc, m, runs, run_count, first);
 }
 
 // The same by sum |x - w| = 2 sum max(x, w) - sum x - sum w: one instruction less per element. The identity
 // cancels when |x| and |w| are large beside |x - w|; then the tile is redone by definition.
-static void forward_max(long k, const float* w, const float* x, const float* sum_w,
-                        const float* sum_x, float* c, long ldc, int m, int n, bool first) {
+template <int TAPS>
+static void forward_max(long rows, int taps, const float* w, const float* x, const float* sum_w, const float* sum_x,
+                        float* c, long ldc, int m, const PanelRun* runs, int run_count, bool first) {
+  constexpr long kStep = TAPS > 1 ? kNr + kLanes : kNr;
+  const float *const w_start = w, *const x_start = x;
   Vec acc[kMr][kNv];
   clear(acc);
   const Vec one = hidden_one();
-  for (long i = 0; i < k; ++i) {
-    Vec xv[kNv];
-    for (int v = 0; v < kNv; ++v) xv[v] = load(x + i * kNr + v * kLanes);
-    for (int r = 0; r < kMr; ++r) {
-      const Vec wv = splat(w[i * kMr + r]);
-      for (int v = 0; v < kNv; ++v) acc[r][v] = fma_(max_(xv[v], wv), one, acc[r][v]);
+  for (long i = 0; i < rows; ++i, x += kStep)
+    for (int tap = 0; tap < TAPS; ++tap, w += kMr) {
+      Vec xv[kNv];
+      for (int v = 0; v < kNv; ++v) xv[v] = load(x + tap + v * kLanes);
+      for (int r = 0; r < kMr; ++r) {
+        const Vec wv = splat(w[r]);
+        for (int v = 0; v < kNv; ++v) acc[r][v] = fma_(max_(xv[v], wv), one, acc[r][v]);
+      }
     }
-  }
   Mask cancels = {};
   for (int r = 0; r < kMr; ++r) {
     const Vec sw = splat(sum_w[r]);
@@ -136,9 +158,15 @@ static void forward_max(long k, const float* w, const float* x, const float* sum
   int any = 0;
   for (int r = 0; r < kLanes; ++r) any |= cancels[r];
   if (any)
-    forward_exact(k, w, x, c, ldc, m, n, first);
+    forward_exact(rows, taps, w_start, x_start, c, ldc, m, runs, run_count, first);
   else
-    put<kMr>(acc, c, ldc, m, n, first);
+    put_runs(acc, c, ldc, m, runs, run_count, first);
+}
+
+static void forward(long rows, int taps, const float* w, const float* x, const float* sum_w, const float* sum_x,
+                    float* c, long ldc, int m, const PanelRun* runs, int run_count, bool first) {
+  const auto kernel = taps == 3 ? forward_max<3> : taps == 5 ? forward_max<5> : forward_max<1>;
+  kernel(rows, taps, w, x, sum_w, sum_x, c, ldc, m, runs, run_count, first);
 }
 
 // sum clamp(w - x, -1, 1) * g; x (MR, NR) stays, k runs over (output channel, tap).
@@ -178,14 +206,14 @@ static void grad_sign(long k, const float* w, const float* g, const float* x, fl
   put<kGradMr>(acc, c, ldc, m, n, first);
 }
 
-// One row of a tile into its place in every panel, `stride` apart; adds the row to `sums`, if there are any.
-static void pack_row(const float* row, long panels, long stride, float* out, float* sums) {
+// One row of a tile into its place in every panel, `stride` apart, `vectors` of it (kNv, or one more where panels share
+// values with the next); adds it to `sums`, if there are any.
+static void pack_row(const float* row, long panels, int vectors, long stride, float* out, float* sums) {
   for (long p = 0; p < panels; ++p, row += kNr, out += stride) {
-    Vec values[kNv];
-    for (int v = 0; v < kNv; ++v) store(out + v * kLanes, values[v] = load(row + v * kLanes));
+    for (int v = 0; v < vectors; ++v) store(out + v * kLanes, load(row + v * kLanes));
     if (sums == nullptr) continue;
-    for (int v = 0; v < kNv; ++v) store(sums + v * kLanes, load(sums + v * kLanes) + values[v]);
-    sums += kNr;
+    for (int v = 0; v < vectors; ++v) store(sums + v * kLanes, load(sums + v * kLanes) + load(row + v * kLanes));
+    sums += vectors * kLanes;
   }
 }
 
@@ -198,7 +226,7 @@ constexpr const char* kName = "portable";
 #endif
 
 static const AdderKernels kKernels = {
-    kName, kMr, kGradMr, kNr, forward_max, grad_hardtanh, grad_sign, pack_row, kSadMr, kSadNr, sad, quantise,
+    kName, kMr, kGradMr, kNr, kLanes, forward, grad_hardtanh, grad_sign, pack_row, kSadMr, kSadNr, sad, quantise,
 };
 
 }  // namespace ADDER_ISA
