@@ -1,0 +1,10 @@
+# 300,000 steps of Adam, halved once: the schedule of EDSR (arXiv 1707.02921, section 4.2; 300 "epochs" of 1000 steps in
+# the public code), for a batch of 16.
+max_iters = 300_000
+train_cfg = dict(type='IterBasedTrainLoop', max_iters=max_iters, val_interval=5000)
+val_cfg = dict(type='MultiValLoop')
+test_cfg = dict(type='MultiTestLoop')
+
+optim_wrapper = dict(type='OptimWrapper', optimizer=dict(type='Adam', lr=1e-4, betas=(0.9, 0.999), eps=1e-8))
+param_scheduler = [dict(type='MultiStepLR', by_epoch=False, milestones=[200_000], gamma=0.5)]
+auto_scale_lr = dict(enable=False, base_batch_size=16)

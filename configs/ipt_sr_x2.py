@@ -1,0 +1,11 @@
+# IPT for super-resolution x2: one task of the pre-trained network, fine-tuned on DIV2K. 8 GPUs with 32 patches each.
+# `load_from` takes multi-task weights, of which head, tail and query of this task are kept, or released single-task
+# weights. Without any: --cfg-options load_from=None
+_base_ = [
+    '_base_/models/ipt.py', '_base_/datasets/div2k_x2.py', '_base_/schedules/ipt_finetune.py',
+    '_base_/restoration_runtime.py'
+]
+custom_imports = dict(imports=['projects.runtime', 'projects.ipt'], allow_failed_imports=False)
+load_from = 'work_dirs/ipt_pretrain/epoch_300.pth'
+model = dict(generator=dict(tasks=['sr_x2']))
+train_dataloader = dict(batch_size={{_base_.batch_size}})
