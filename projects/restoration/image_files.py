@@ -46,19 +46,6 @@ def read_image_and_kind(path, backend_args=None):
     return _to_rgb(image, path), image.ndim == 2
 
 
-def image_size(path):
-    """Height and width of a local image file, from its header.
-
-    Raises:
-        DataError: no image file.
-    """
-    try:
-        with Image.open(path) as image:
-            return image.height, image.width
-    except OSError as error:
-        raise DataError(f'{path}: cannot be read as an image ({error}).') from error
-
-
 def _decode(content, path):
     if not content:
         raise DataError(f'{path}: the image file is empty (0 bytes). Copy or download it again.')
