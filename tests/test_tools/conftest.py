@@ -17,6 +17,7 @@ import numpy as np
 import pytest
 from mmdet.visualization import DetLocalVisualizer
 from mmengine.logging import MMLogger
+from mmengine.visualization import Visualizer
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 CONFIG = Path(__file__).with_name('tiny_fcos.py')
@@ -111,7 +112,8 @@ def tool_here(tool_environment, tmp_path_factory):
         path = REPOSITORY / 'tools' / script
         stdout, stderr, code = io.StringIO(), io.StringIO(), 0
         wait_for_a_free_name(arguments)
-        DetLocalVisualizer._instance_dict.clear()  # or it writes into the former run's folder
+        for kind in (Visualizer, DetLocalVisualizer):  # a former run's would be taken, and write into its folder
+            kind._instance_dict.clear()
         before = Path.cwd()
         os.chdir(cwd or tmp_path_factory.mktemp('cwd'))
         with (mock.patch.dict(os.environ, tool_environment), redirect_stdout(stdout),
