@@ -4,7 +4,7 @@ _base_ = ['_base_/models/edsr_baseline.py', '_base_/datasets/t91_x2.py', '_base_
 custom_imports = dict(imports=['projects.runtime', 'projects.restoration'], allow_failed_imports=False)
 
 # ---- what you change first
-max_iters = 5000
+max_iters = 3000
 lr = 1e-3  # ten times EDSR's: the network is small and the minutes are few
 
 # ---- what you change sometimes

@@ -1,8 +1,10 @@
-"""Detect objects in an image or a folder of images: `python tools/demo.py INPUT CONFIG CHECKPOINT`.
+"""Run a model on an image or a folder of images: `python tools/demo.py INPUT CONFIG CHECKPOINT`.
 
-For every image there is a picture with its boxes in OUT/vis/ and a JSON file in OUT/preds/, with
-the class names, `labels`, `scores` and `bboxes` ([x1, y1, x2, y2] in pixels of the image). An image
-that cannot be read is reported and counted, and the others are done.
+A detector writes for every image a picture with its boxes to OUT/vis/ and a JSON file to OUT/preds/,
+with the class names, `labels`, `scores` and `bboxes` ([x1, y1, x2, y2] in pixels of the image). A
+model of super-resolution, denoising or deraining writes the restored image to OUT/preds/, and to
+OUT/vis/ a picture with input, bicubic interpolation and result side by side. An image that cannot
+be read is reported and counted, and the others are done.
 """
 
 import argparse
@@ -16,6 +18,7 @@ import torch
 from mmengine.config import Config, DictAction
 from mmengine.dataset import Compose
 from mmengine.device import get_device
+from mmengine.registry import MODELS, init_default_scope
 
 sys.path.append(str(Path(__file__).resolve().parents[1]))
 
@@ -33,16 +36,17 @@ IMAGE_SUFFIXES = ('.jpg', '.jpeg', '.png', '.bmp', '.webp', '.tif', '.tiff', '.p
 
 
 def parse_args() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description='Detect objects in an image or a folder of them.')
+    parser = argparse.ArgumentParser(
+        description='Run a detector or a restoration model on an image or a folder of them.')
     parser.add_argument('input', type=Path, help='image, or folder (its sub-folders included)')
-    parser.add_argument('config', help='config file of a detector')
+    parser.add_argument('config', help='config file of the model')
     parser.add_argument('checkpoint', help='checkpoint file')
     parser.add_argument('--out-dir', type=Path, default=Path('outputs'),
                         help='folder for vis/ and preds/ (default: outputs)')
     parser.add_argument('--device', default='auto',
                         help='auto, cpu, cuda, cuda:1... (default: auto)')
     parser.add_argument('--score-thr', type=float, default=0.3,
-                        help='lowest score of boxes that are drawn; JSON holds all (default: 0.3)')
+                        help='of detectors: lowest score of boxes that are drawn; JSON holds all (default: 0.3)')
     parser.add_argument('--batch-size', type=int, default=1)
     parser.add_argument('--cfg-options', nargs='+', action=DictAction, metavar='KEY=VALUE',
                         help=CFG_OPTIONS_HELP)
@@ -68,14 +72,15 @@ class Detector:
     Args:
         cfg: config of the detector.
         checkpoint: file that must fit it.
-        device: 'cpu', 'cuda', 'cuda:1'...
+        args: of the command line.
     """
 
-    def __init__(self, cfg: Config, checkpoint: str, device: str) -> None:
+    def __init__(self, cfg: Config, checkpoint: str, args: argparse.Namespace) -> None:
         from mmdet.apis import init_detector
         from mmdet.registry import VISUALIZERS
 
-        self.model = init_detector(cfg, checkpoint, device=device)
+        self.args, self.boxes = args, 0
+        self.model = init_detector(cfg, checkpoint, device=args.device)
         match_weights(self.model, read_checkpoint(checkpoint), strict=True)
         [dataset, *_] = split_datasets(cfg, ('test',))
         self.pipeline = Compose(dataset.cfg['pipeline'])
@@ -96,27 +101,72 @@ class Detector:
         except AssertionError as error:  # mmcv's word for a file that is no image
             raise DataError(f'{image}: cannot be decoded as an image.') from error
 
-    @torch.no_grad()
-    def detect(self, inputs: list[dict]) -> list:
-        """Detections for loaded images, one `DetDataSample` for each."""
-        batch = {key: [item[key] for item in inputs] for key in ('inputs', 'data_samples')}
-        return self.model.test_step(batch)
-
-    def paint(self, image: Path, detections, score: float, out: Path) -> None:
-        """Write a picture of the image with the boxes of at least `score`."""
+    def write(self, image: Path, name: Path, detections) -> None:
+        """Write the picture with the boxes of at least the wanted score, and all detections."""
+        args = self.args
+        found = detections.pred_instances.cpu()
+        self.boxes += int((found.scores >= args.score_thr).sum())
+        write_atomic(args.out_dir / 'preds' / f'{name}.json', json.dumps(dict(
+            labels=found.labels.tolist(), scores=[round(score, 5) for score in found.scores.tolist()],
+            bboxes=[[round(value, 2) for value in box] for box in found.bboxes.tolist()],
+            bbox_format='xyxy', classes=list(self.model.dataset_meta['classes']))))
+        out = args.out_dir / 'vis' / f'{name}.jpg'
         out.parent.mkdir(parents=True, exist_ok=True)
-        pixels = mmcv.imread(str(image), channel_order='rgb')
-        self.painter.add_datasample(image.name, pixels, detections, draw_gt=False,
-                                    pred_score_thr=score, out_file=str(out))
+        self.painter.add_datasample(image.name, mmcv.imread(str(image), channel_order='rgb'), detections,
+                                    draw_gt=False, pred_score_thr=args.score_thr, out_file=str(out))
+
+    def summary(self) -> str:
+        return f'{self.boxes} boxes with a score of at least {self.args.score_thr}. '
 
 
-def as_json(detections, classes: tuple[str, ...]) -> str:
-    """Detections of an image as JSON: labels, scores, boxes, and the class names for the labels."""
-    found = detections.pred_instances.cpu()
-    return json.dumps(dict(
-        labels=found.labels.tolist(), scores=[round(score, 5) for score in found.scores.tolist()],
-        bboxes=[[round(value, 2) for value in box] for box in found.bboxes.tolist()],
-        bbox_format='xyxy', classes=list(classes)))
+class Restorer:
+    """A trained model of super-resolution, denoising or deraining.
+
+    Of the config's test pipeline those steps are left out that read or make a truth: the images are inputs.
+
+    Args:
+        cfg: config of the model.
+        checkpoint: file that must fit it.
+        args: of the command line.
+    """
+
+    STEPS = ('SetValues', 'PackInputs')
+
+    def __init__(self, cfg: Config, checkpoint: str, args: argparse.Namespace) -> None:
+        import projects.restoration  # noqa: F401
+
+        init_default_scope('mmengine')
+        self.args = args
+        self.model = MODELS.build(cfg.model)
+        match_weights(self.model, read_checkpoint(checkpoint), strict=True)
+        self.model.to(args.device).eval()
+        [dataset, *_] = split_datasets(cfg, ('test',))
+        self.scale = dataset.cfg.get('scale', 1)
+        self.pipeline = Compose([dict(type='LoadRestorationImage', key='img')] + [
+            step for step in dataset.cfg['pipeline'] if step['type'] in self.STEPS])  # IPT's task is a value set there
+
+    def load(self, image: Path) -> dict:
+        """The network's input for an image file.
+
+        Raises:
+            DataError: it cannot be read.
+        """
+        return self.pipeline(dict(img_path=str(image), key=image.stem, scale=self.scale))
+
+    def write(self, image: Path, name: Path, restored) -> None:
+        """Write the restored image, and the picture that compares it."""
+        from projects.restoration.pictures import comparison, encode_png, to_uint8, versions
+
+        source, result = to_uint8(restored.input), to_uint8(restored.pred_img)
+        for folder, picture in (('preds', result), ('vis', comparison(versions(source, result)))):
+            write_atomic(self.args.out_dir / folder / f'{name}.png', encode_png(picture))
+
+    def summary(self) -> str:
+        return ''
+
+
+TASKS = dict(mmdet=Detector, mmengine=Restorer)
+"""Who shows models of a library, by the config's `default_scope`."""
 
 
 def result_names(images: list[Path], root: Path) -> dict[Path, Path]:
@@ -127,12 +177,12 @@ def result_names(images: list[Path], root: Path) -> dict[Path, Path]:
             for image, path in relative.items()}
 
 
-def load_batch(detector: Detector, images: list[Path]) -> tuple[list[Path], list[dict]]:
+def load_batch(task: Detector | Restorer, images: list[Path]) -> tuple[list[Path], list[dict]]:
     """The images that can be read, with their inputs; the others are reported."""
     readable, inputs = [], []
     for image in images:
         try:
-            inputs.append(detector.load(image))
+            inputs.append(task.load(image))
         except DataError as error:
             print(f'skipped: {error}', file=sys.stderr, flush=True)
         else:
@@ -140,24 +190,19 @@ def load_batch(detector: Detector, images: list[Path]) -> tuple[list[Path], list
     return readable, inputs
 
 
-def run(detector: Detector, images: list[Path], names: dict[Path, Path],
-        args: argparse.Namespace) -> tuple[int, int]:
-    """Detect in all images and write the results; return the images done and the boxes found."""
-    done = boxes = 0
-    classes = detector.model.dataset_meta['classes']
-    for start in range(0, len(images), args.batch_size):
-        readable, inputs = load_batch(detector, images[start:start + args.batch_size])
-        for image, result in zip(readable, detector.detect(inputs) if inputs else (),
-                                 strict=True):
-            name = names[image]
-            write_atomic(args.out_dir / 'preds' / f'{name}.json', as_json(result, classes))
-            detector.paint(image, result, args.score_thr, args.out_dir / 'vis' / f'{name}.jpg')
+@torch.no_grad()
+def run(task: Detector | Restorer, images: list[Path], names: dict[Path, Path], batch_size: int) -> int:
+    """Run all images and write the results; return how many were done."""
+    done = 0
+    for start in range(0, len(images), batch_size):
+        readable, inputs = load_batch(task, images[start:start + batch_size])
+        batch = {key: [item[key] for item in inputs] for key in ('inputs', 'data_samples')}
+        for image, result in zip(readable, task.model.test_step(batch) if inputs else (), strict=True):
+            task.write(image, names[image], result)
             done += 1
-            boxes += int((result.pred_instances.scores >= args.score_thr).sum())
-        print(f'\r{min(start + args.batch_size, len(images))}/{len(images)} images', end='',
-              file=sys.stderr, flush=True)
+        print(f'\r{min(start + batch_size, len(images))}/{len(images)} images', end='', file=sys.stderr, flush=True)
     print(file=sys.stderr)
-    return done, boxes
+    return done
 
 
 def main() -> None:
@@ -167,19 +212,20 @@ def main() -> None:
     check_checkpoint(args.checkpoint)
     cfg = load_config(args.config, args.cfg_options)
     check_scope(cfg)
-    if cfg.get('default_scope') != 'mmdet':
-        raise ConfigError(f'{args.config}: the demo shows detectors (default_scope mmdet) only, '
-                          f'and this one is for {cfg.get("default_scope")}.')
+    scope = cfg.get('default_scope', 'mmengine')
+    if scope not in TASKS:
+        raise ConfigError(f'{args.config}: the demo shows models with default_scope {" or ".join(TASKS)}, and this one '
+                          f'is for {scope}.')
     apply_data_options(cfg, args.cfg_options)
+    if args.device == 'auto':
+        args.device = get_device()
     with config_errors(cfg):
-        detector = Detector(cfg, args.checkpoint,
-                            get_device() if args.device == 'auto' else args.device)
-    done, boxes = run(detector, images, names, args)
+        task = TASKS[scope](cfg, args.checkpoint, args)
+    done = run(task, images, names, args.batch_size)
     if not done:
         raise DataError(f'{args.input}: none of its {len(images)} images can be read.')
     skipped = f', {len(images) - done} could not be read' if done < len(images) else ''
-    print(f'{done} images{skipped}, {boxes} boxes with a score of at least {args.score_thr}. '
-          f'Pictures: {args.out_dir}/vis/  Detections: {args.out_dir}/preds/')
+    print(f'{done} images{skipped}. {task.summary()}Pictures: {args.out_dir}/vis/  Results: {args.out_dir}/preds/')
 
 
 if __name__ == '__main__':

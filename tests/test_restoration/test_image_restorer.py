@@ -1,6 +1,9 @@
 """`ImageRestorer` and its data preprocessor: ranges, luma, padding, tiles, self-ensemble."""
 
 import math
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 import torch
@@ -20,6 +23,7 @@ from projects.restoration import (
 )
 from projects.runtime.errors import ConfigError, DataError
 
+ROOT = Path(__file__).resolve().parents[2]
 SMALL = dict(type='EDSR', mid_channels=8, num_blocks=2, upscale_factor=2, rgb_range=1.0)
 RADIUS = 1 + 2 * 2 + 1 + 1 + 1  # EDSR with two blocks: head, blocks, body's end, upsampler, the last at twice the size
 
@@ -200,6 +204,24 @@ def test_memory_is_bounded_by_the_tile(ensemble):
     assert torch.equal(pred.round().byte(), expected)
     assert max(max(shape[-2:]) for shape in model.generator.seen) == 32
     assert len(model.generator.seen) == 4 * 7 * (8 if ensemble else 1)
+
+
+def test_memory_of_a_720p_image_in_tiles():
+    """1280 x 720 by EDSR-baseline x4 stays under 2 GiB, libraries included; the tiles alone under 1 GiB."""
+    code = """
+import resource, torch
+from mmengine.config import Config
+from mmengine.registry import MODELS
+cfg = Config.fromfile('configs/edsr_baseline_x4.py')
+model = MODELS.build(cfg.model | dict(test_cfg=dict(cfg.model.test_cfg, tile=64))).eval()
+before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+with torch.no_grad():
+    assert model.restore(torch.rand(1, 3, 180, 320)).shape == (1, 3, 720, 1280)
+print(before, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
+"""
+    run = subprocess.run([sys.executable, '-c', code], cwd=ROOT, capture_output=True, text=True, check=True)
+    before, peak = (int(value) * 1024 for value in run.stdout.split())
+    assert peak < 2 * 2 ** 30 and peak - before < 2 ** 30
 
 
 def test_tiles_of_padded_images_fit_the_divisor():

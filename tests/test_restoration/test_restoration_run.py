@@ -18,6 +18,7 @@ import torch
 
 from projects.restoration import RestorationVisualizer, imresize, psnr
 from projects.restoration.image_files import read_image
+from projects.restoration.pictures import encode_png
 
 ROOT = Path(__file__).resolve().parents[2]
 CONFIG = ROOT / 'configs/edsr_mini.py'
@@ -137,3 +138,18 @@ def test_two_processes_give_the_metrics_and_predictions_of_one(trained, tested, 
     for a, b in zip(one, two, strict=True):
         torch.testing.assert_close(a['pred_img'], b['pred_img'], atol=1e-3, rtol=0)
     assert metrics_of(tested[0]) == pytest.approx(metrics_of(tmp_path / 'w'), abs=1e-4)
+
+
+def test_demo_restores_what_testing_does(trained, tested, tool, sr_root, tmp_path):
+    """A folder of inputs, one of them broken, without any truth."""
+    for name in ('stripes_01', 'stripes_02'):
+        truth = read_image(str(sr_root / f'mini_sr/benchmark/Stripes/HR/{name}.png'))
+        (tmp_path / f'{name}.png').write_bytes(encode_png(imresize(truth, 1 / 2)))
+    (tmp_path / 'broken.png').write_bytes(b'')
+    log = tool('demo.py', tmp_path, CONFIG, trained / 'iter_40.pth', '--out-dir', tmp_path / 'out', '--device', 'cpu',
+               '--batch-size', 3, '--cfg-options', *SHORT[:2], 'model.test_cfg.tile=20')
+    assert 'broken.png: the image file is empty' in log and '2 images, 1 could not be read.' in log
+    for name in ('stripes_01', 'stripes_02'):
+        [expected] = tested[0].glob(f'*/restored/Stripes/{name}.png')
+        assert np.array_equal(read_image(str(tmp_path / f'out/preds/{name}.png')), read_image(str(expected)))
+        assert read_image(str(tmp_path / f'out/vis/{name}.png')).shape[1] > 3 * 72  # input, bicubic, ours
