@@ -3,7 +3,9 @@
 _base_ = 'edsr_x4.py'
 custom_imports = dict(
     imports=['projects.runtime', 'projects.restoration', 'projects.adder_sr'], allow_failed_imports=False)
-model = dict(generator=dict(type='AdderEDSR', conv_cfg=dict(type='Adder2d')))
+model = dict(
+    data_preprocessor=dict(std=255.),  # 0..1
+    generator=dict(type='AdderEDSR', conv_cfg=dict(type='Adder2d')))
 optim_wrapper = dict(
     constructor='AdderSROptimWrapperConstructor',
     optimizer=dict(lr=3e-4),  # the paper's two rates: 3e-4, and 3e-3 for adder filters (inferred which is which)

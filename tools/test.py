@@ -17,6 +17,7 @@ from projects.runtime.config_files import check_scope, load_config
 from projects.runtime.data_options import apply_data_options
 from projects.runtime.data_paths import check_data_paths
 from projects.runtime.environment import say, version_report
+from projects.runtime.errors import ConfigError
 from projects.runtime.launch import start_distributed
 from projects.runtime.prediction_dump import check_out, dump_predictions
 from projects.runtime.preparation import (
@@ -31,7 +32,7 @@ from projects.runtime.preparation import (
 def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description='Test (and evaluate) a model.')
     parser.add_argument('config', help='config file')
-    parser.add_argument('checkpoint', help='checkpoint file')
+    parser.add_argument('checkpoint', help='checkpoint file, or "none" for a model without weights')
     parser.add_argument('--out', metavar='FILE.pkl',
                         help='write the predictions there, for tools/submit.py or offline metrics')
     parser.add_argument('--show', action='store_true', help='show predictions in a window')
@@ -46,7 +47,9 @@ def parse_args() -> argparse.Namespace:
 
 def prepare(args: argparse.Namespace):
     """The config of the run, checked."""
-    check_checkpoint(args.checkpoint)
+    args.checkpoint = None if args.checkpoint == 'none' else args.checkpoint
+    if args.checkpoint:
+        check_checkpoint(args.checkpoint)
     cfg = load_config(args.config, args.cfg_options)
     check_scope(cfg)
     if args.out:
@@ -71,6 +74,9 @@ def main() -> None:
     cfg = prepare(args)
     with config_errors(cfg):
         runner = build_runner(cfg)
+        if not args.checkpoint and runner.model.state_dict():
+            raise ConfigError(f'{args.config}: its model has weights, so it cannot be tested with "none" for a '
+                              'checkpoint. Give a checkpoint file.')
         if args.out:
             dump_predictions(runner, args.out)
         runner.test()

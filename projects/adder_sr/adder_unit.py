@@ -35,6 +35,7 @@ class AdderUnit(nn.Module):
         relu (bool): Whether a ReLU follows.
         conv_cfg (dict, optional): Type of the layer. None is `nn.Conv2d`, for the convolutional twin.
         norm_cfg (dict): Type of the norm. The authors tried batch norm alone.
+        norm_weight (float): Where the norm's weight begins. With 0 the unit begins as its shortcut.
         power_cfg (dict, optional): Type of the last activation, which also gets `channels`; None leaves it out.
         bias, groups, padding: As of a convolution. A bias would be lost in the norm; padding must keep the size.
 
@@ -45,7 +46,7 @@ class AdderUnit(nn.Module):
     """
 
     def __init__(self, channels, out_channels=None, kernel_size=3, *, self_shortcut=True, relu=True, conv_cfg=ADDER,
-                 norm_cfg=NORM, power_cfg=POWER, bias=False, groups=1, padding=None):
+                 norm_cfg=NORM, norm_weight=1.0, power_cfg=POWER, bias=False, groups=1, padding=None):
         super().__init__()
         out_channels = out_channels or channels
         if norm_cfg is None:
@@ -56,6 +57,7 @@ class AdderUnit(nn.Module):
                              f'{kernel_size // 2}: the self-shortcut needs outputs of the size of the input')
         self.adder = conv(channels, out_channels, kernel_size, conv_cfg, bias=bias, groups=groups)
         self.norm = build_norm_layer(norm_cfg, out_channels)[1]
+        nn.init.constant_(self.norm.weight, norm_weight)
         self.self_shortcut = self_shortcut and channels == out_channels
         self.relu = nn.ReLU(inplace=True) if relu else nn.Identity()
         self.power = MODELS.build(dict(power_cfg, channels=out_channels)) if power_cfg else nn.Identity()
@@ -74,25 +76,29 @@ class AdderUnit(nn.Module):
 class AdderResidualBlock(nn.Module):
     """EDSR's residual block with two adder units: x + res_scale * body(x).
 
-    The second unit has no ReLU, as in EDSR. *Inferred*: that it has a power activation.
+    The second unit has no ReLU, as in EDSR. *Inferred*: that it has a power activation, and where the norms begin.
 
     Args:
         channels (int): Channels in and out.
         res_scale (float): Factor of the branch. Each branch contains its input twice over, so with 1 the signal
             doubles, and more, in every block.
         second_power (bool): Whether the second unit has the power activation.
+        norm_weights (tuple[float, float]): Where the norms' weights begin, of the first and the second unit. A norm
+            that begins with 1 drowns the image at first, and its statistics follow the brightness of each batch.
         power_cfg (dict, optional): Power activation, as of the unit; None leaves out both.
         kwargs: Further arguments of both units.
 
     Shape: (N, C, H, W), in and out.
     """
 
-    def __init__(self, channels, res_scale=0.1, second_power=True, power_cfg=POWER, **kwargs):
+    def __init__(self, channels, res_scale=0.1, second_power=True, power_cfg=POWER, norm_weights=(0.1, 0.), **kwargs):
         super().__init__()
         self.res_scale = res_scale
+        first, second = norm_weights
         self.body = nn.Sequential(
-            AdderUnit(channels, power_cfg=power_cfg, **kwargs),
-            AdderUnit(channels, relu=False, power_cfg=power_cfg if second_power else None, **kwargs))
+            AdderUnit(channels, power_cfg=power_cfg, norm_weight=first, **kwargs),
+            AdderUnit(channels, relu=False, power_cfg=power_cfg if second_power else None, norm_weight=second,
+                      **kwargs))
 
     def forward(self, x):
         return x + self.body(x) * self.res_scale

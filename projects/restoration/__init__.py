@@ -2,11 +2,12 @@
 
 Importing registers, in mmengine's root registries: the data set `RestorationDataset` and its transforms, the batch
 sampler `SameSourceBatchSampler`, the model `ImageRestorer` with its data preprocessor and losses, the networks `EDSR`,
-`VDSR`, `RDN`, `CARN`, `IMDN`, the metrics `PSNR` and `SSIM`, the loops `MultiValLoop` and `MultiTestLoop`, the drawing
-of pictures, and `AdjustableClipHook`.
+`VDSR`, `RDN`, `CARN`, `IMDN`, the baseline `Bicubic`, the metrics `PSNR` and `SSIM`, the loops `MultiValLoop` and
+`MultiTestLoop`, the drawing of pictures, and `AdjustableClipHook`.
 """
 
 from .augment import Flip, ModCrop, PackInputs, PairedRandomCrop, RandomTransposeHW
+from .bicubic import Bicubic
 from .carn import CARN
 from .clip_hook import AdjustableClipHook
 from .colour import rgb2ycbcr, ycbcr2rgb
@@ -32,10 +33,11 @@ from .tiling import tiled
 from .vdsr import VDSR
 
 __all__ = [
-    'AddGaussianNoise', 'AdjustableClipHook', 'BicubicDownsample', 'CARN', 'CharbonnierLoss', 'CopyValues', 'EDSR',
-    'Flip', 'IMDN', 'ImageRestorer', 'L1Loss', 'LoadRestorationImage', 'MSELoss', 'MeanShift', 'ModCrop',
-    'MultiTestLoop', 'MultiValLoop', 'PSNR', 'PackInputs', 'PairedRandomCrop', 'RDN', 'RandomTransposeHW',
-    'ResidualBlockNoBN', 'RestorationDataPreprocessor', 'RestorationDataSample', 'RestorationDataset',
-    'RestorationVisualizationHook', 'RestorationVisualizer', 'SSIM', 'SameSourceBatchSampler', 'SetValues',
-    'Upsampler', 'VDSR', 'imresize', 'psnr', 'rgb2ycbcr', 'self_ensemble', 'ssim', 'tiled', 'ycbcr2rgb',
+    'AddGaussianNoise', 'AdjustableClipHook', 'Bicubic', 'BicubicDownsample', 'CARN', 'CharbonnierLoss',
+    'CopyValues', 'EDSR', 'Flip', 'IMDN', 'ImageRestorer', 'L1Loss', 'LoadRestorationImage', 'MSELoss', 'MeanShift',
+    'ModCrop', 'MultiTestLoop', 'MultiValLoop', 'PSNR', 'PackInputs', 'PairedRandomCrop', 'RDN',
+    'RandomTransposeHW', 'ResidualBlockNoBN', 'RestorationDataPreprocessor', 'RestorationDataSample',
+    'RestorationDataset', 'RestorationVisualizationHook', 'RestorationVisualizer', 'SSIM', 'SameSourceBatchSampler',
+    'SetValues', 'Upsampler', 'VDSR', 'imresize', 'psnr', 'rgb2ycbcr', 'self_ensemble', 'ssim', 'tiled',
+    'ycbcr2rgb',
 ]

@@ -64,8 +64,16 @@ def test_silent_block_keeps_its_own_skip():
     assert [type(unit.power).__name__ for unit in bare.body] == ['PowerActivation', 'Identity']
 
 
+def test_block_begins_near_its_skip():
+    """The norms begin with 0.1 and 0, so that a new network is not drowned in normalised noise."""
+    block = AdderResidualBlock(4, res_scale=0.1)
+    assert [unit.norm.weight.unique().item() for unit in block.body] == pytest.approx([0.1, 0.])
+    x = 5 + torch.rand(2, 4, 6, 6)
+    torch.testing.assert_close(block(x), 1.1 * x, atol=0.1, rtol=0)
+
+
 def test_gradients_reach_everything():
-    block = AdderResidualBlock(4)
+    block = AdderResidualBlock(4, norm_weights=(1., 1.))
     x = torch.randn(2, 4, 6, 6, requires_grad=True)
     block(x.relu()).square().mean().backward()  # with exact zeros
     assert all(p.grad is not None and p.grad.isfinite().all() and p.grad.any() for p in block.parameters())

@@ -207,7 +207,10 @@ def test_memory_is_bounded_by_the_tile(ensemble):
 
 
 def test_memory_of_a_720p_image_in_tiles():
-    """1280 x 720 by EDSR-baseline x4 stays under 2 GiB, libraries included; the tiles alone under 1 GiB."""
+    """1280 x 720 by EDSR-baseline x4 stays under 2 GiB, libraries included.
+
+    Tiles of 64 pixels take 0.13 GiB of it; the whole image at once would take 0.55 GiB.
+    """
     code = """
 import resource, torch
 from mmengine.config import Config
@@ -221,7 +224,7 @@ print(before, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
 """
     run = subprocess.run([sys.executable, '-c', code], cwd=ROOT, capture_output=True, text=True, check=True)
     before, peak = (int(value) * 1024 for value in run.stdout.split())
-    assert peak < 2 * 2 ** 30 and peak - before < 2 ** 30
+    assert peak < 2 * 2 ** 30 and peak - before < 0.3 * 2 ** 30
 
 
 def test_tiles_of_padded_images_fit_the_divisor():

@@ -153,3 +153,16 @@ def test_demo_restores_what_testing_does(trained, tested, tool, sr_root, tmp_pat
         [expected] = tested[0].glob(f'*/restored/Stripes/{name}.png')
         assert np.array_equal(read_image(str(tmp_path / f'out/preds/{name}.png')), read_image(str(expected)))
         assert read_image(str(tmp_path / f'out/vis/{name}.png')).shape[1] > 3 * 72  # input, bicubic, ours
+
+
+def test_a_model_without_weights_needs_no_checkpoint(tool, sr_root, tmp_path):
+    """Bicubic interpolation scores what the functions say; a network with weights is refused."""
+    tool('test.py', CONFIG, 'none', '--work-dir', tmp_path, '--cfg-options', 'model.generator._delete_=True',
+         'model.generator.type=Bicubic', 'model.generator.upscale_factor=2')
+    values = []
+    for path in sorted((sr_root / 'mini_sr/benchmark/Stripes/HR').iterdir()):
+        truth = read_image(str(path))
+        values.append(psnr(imresize(imresize(truth, 1 / 2), 2), truth, crop_border=2, convert_to='Y'))
+    assert np.mean(values) == pytest.approx(metrics_of(tmp_path)['Stripes/PSNR'], abs=1e-6)
+    with pytest.raises(SystemExit):
+        tool('test.py', CONFIG, 'none', '--work-dir', tmp_path, '--cfg-options', *SHORT[:2])
