@@ -17,7 +17,7 @@ demo: env
 	@PATH="$(CURDIR)/.venv/bin:$$PATH" tools/mini_demo.sh
 
 test: env
-	$(PY) -m pytest
+	$(PY) -m pytest -n auto --maxprocesses 4 --dist loadfile
 
 lint: env
 	$(PY) -m ruff check .

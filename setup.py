@@ -14,8 +14,9 @@ from setuptools import find_namespace_packages, setup
 DET = ['mmdet>=3.3', 'mmcv>=2.1']
 SEG = ['mmsegmentation>=1.2', 'mmcv>=2.1', 'ftfy', 'regex']
 DET3D = ['mmdet3d>=1.4', 'mmdet>=3.3', 'mmcv>=2.1', 'nuscenes-devkit']
+PRUNE = [*SEG, 'torch-pruning>=1.5']
 ONNX = ['onnx', 'onnxscript', 'onnxruntime']
-TEST = ['pytest', 'ruff', *ONNX]
+TEST = ['pytest', 'pytest-xdist', 'ruff', *ONNX]
 
 
 def kernels():
@@ -62,7 +63,8 @@ setup(
     packages=find_namespace_packages(include=['projects', 'projects.*'], exclude=['*.csrc']),
     package_data={'': ['*.md', 'csrc/*.h', 'csrc/*.cpp']},
     install_requires=['torch', 'numpy', 'mmengine>=0.10.7', 'matplotlib', 'scikit-learn', 'tqdm'],
-    extras_require={'det': DET, 'seg': SEG, 'det3d': DET3D, 'onnx': ONNX, 'test': TEST, 'all': DET + SEG + DET3D},
+    extras_require={'det': DET, 'seg': SEG, 'det3d': DET3D, 'prune': PRUNE, 'onnx': ONNX, 'test': TEST,
+                    'all': DET + SEG + DET3D + PRUNE},
     ext_modules=extensions,
     cmdclass=commands,
     zip_safe=False,

@@ -1,0 +1,9 @@
+# Faster R-CNN R-50, COCO, 1x: 37.4 AP in mmdet's model zoo, the baseline quoted by arXiv 2103.14475.
+# 8 GPUs with 2 images each; on other numbers add --auto-scale-lr.
+_base_ = [
+    '_base_/models/faster_rcnn_r50.py', '_base_/datasets/coco_detection.py', '_base_/schedules/sgd_1x.py',
+    '_base_/default_runtime.py'
+]
+custom_imports = dict(
+    imports=['projects.runtime', 'projects.det_data', 'projects.adder'], allow_failed_imports=False)
+train_dataloader = dict(batch_size=2)
