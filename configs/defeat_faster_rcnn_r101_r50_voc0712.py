@@ -2,7 +2,7 @@
 # neck imitation with weights 3 and 12, no head term. Most likely the row of 82.04 mAP in its README (inferred).
 _base_ = 'faster_rcnn_r50_voc0712.py'
 custom_imports = dict(
-    imports=['projects.runtime', 'projects.det_data', 'projects.adder', 'projects.defeat'],
+    imports=['projects.runtime', 'projects.det_data', 'projects.defeat'],
     allow_failed_imports=False)
 model = dict(
     type='DeFeatTwoStageDetector',

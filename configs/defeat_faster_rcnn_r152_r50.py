@@ -1,7 +1,7 @@
 # DeFeat, Faster R-CNN R-152 -> R-50, COCO, 1x. arXiv 2103.14475: 40.9 AP, teacher not known; a third party: 41.0.
 _base_ = 'faster_rcnn_r50.py'
 custom_imports = dict(
-    imports=['projects.runtime', 'projects.det_data', 'projects.adder', 'projects.defeat'],
+    imports=['projects.runtime', 'projects.det_data', 'projects.defeat'],
     allow_failed_imports=False)
 model = dict(
     type='DeFeatTwoStageDetector',

@@ -1,7 +1,7 @@
 # DeFeat, GFL R-101 -> R-50, COCO, 1x. Not in the paper; weights as for the others on COCO.
 _base_ = 'gfl_r50.py'
 custom_imports = dict(
-    imports=['projects.runtime', 'projects.det_data', 'projects.adder', 'projects.defeat'],
+    imports=['projects.runtime', 'projects.det_data', 'projects.defeat'],
     allow_failed_imports=False)
 model = dict(
     type='DeFeatSingleStageDetector',

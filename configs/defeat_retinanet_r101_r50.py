@@ -1,7 +1,7 @@
 # DeFeat, RetinaNet R-101 -> R-50, COCO, 1x. arXiv 2103.14475: 39.7 AP; its teacher and weights are not known.
 _base_ = 'retinanet_r50.py'
 custom_imports = dict(
-    imports=['projects.runtime', 'projects.det_data', 'projects.adder', 'projects.defeat'],
+    imports=['projects.runtime', 'projects.det_data', 'projects.defeat'],
     allow_failed_imports=False)
 model = dict(
     type='DeFeatSingleStageDetector',

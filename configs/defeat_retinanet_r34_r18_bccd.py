@@ -2,7 +2,7 @@
 # (tools/analysis_tools/compare_runs.py; the commands are in projects/defeat/README.md).
 _base_ = 'retinanet_r18_bccd.py'
 custom_imports = dict(
-    imports=['projects.runtime', 'projects.det_data', 'projects.adder', 'projects.defeat'],
+    imports=['projects.runtime', 'projects.det_data', 'projects.defeat'],
     allow_failed_imports=False)
 model = dict(
     type='DeFeatSingleStageDetector',

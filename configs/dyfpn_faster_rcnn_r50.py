@@ -5,7 +5,7 @@ _base_ = [
     '_base_/default_runtime.py'
 ]
 custom_imports = dict(
-    imports=['projects.runtime', 'projects.det_data', 'projects.adder', 'projects.dyfpn'], allow_failed_imports=False)
+    imports=['projects.runtime', 'projects.det_data', 'projects.dyfpn'], allow_failed_imports=False)
 
 model = dict(
     type='DynamicDetector',

@@ -5,5 +5,5 @@ _base_ = [
     '_base_/default_runtime.py'
 ]
 custom_imports = dict(
-    imports=['projects.runtime', 'projects.det_data', 'projects.adder'], allow_failed_imports=False)
+    imports=['projects.runtime', 'projects.det_data'], allow_failed_imports=False)
 train_dataloader = dict(batch_size=2)

@@ -5,7 +5,7 @@ _base_ = [
     '_base_/default_runtime.py'
 ]
 custom_imports = dict(
-    imports=['projects.runtime', 'projects.det_data', 'projects.adder'], allow_failed_imports=False)
+    imports=['projects.runtime', 'projects.det_data'], allow_failed_imports=False)
 model = dict(roi_head=dict(bbox_head=dict(num_classes=20)))
 
 train_dataloader = dict(

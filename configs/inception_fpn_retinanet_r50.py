@@ -4,7 +4,7 @@ _base_ = [
     '_base_/default_runtime.py'
 ]
 custom_imports = dict(
-    imports=['projects.runtime', 'projects.det_data', 'projects.adder', 'projects.dyfpn'], allow_failed_imports=False)
+    imports=['projects.runtime', 'projects.det_data', 'projects.dyfpn'], allow_failed_imports=False)
 model = dict(neck=dict(type='InceptionFPN'))
 train_dataloader = dict(batch_size=2)
 optim_wrapper = dict(optimizer=dict(lr=0.01))  # mmdet's RetinaNet, for 16 images

@@ -4,7 +4,7 @@ _base_ = [
     '_base_/default_runtime.py'
 ]
 custom_imports = dict(
-    imports=['projects.runtime', 'projects.det_data', 'projects.adder'], allow_failed_imports=False)
+    imports=['projects.runtime', 'projects.det_data'], allow_failed_imports=False)
 
 # ---- what you change first
 max_epochs = 8

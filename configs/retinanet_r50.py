@@ -5,6 +5,6 @@ _base_ = [
     '_base_/default_runtime.py'
 ]
 custom_imports = dict(
-    imports=['projects.runtime', 'projects.det_data', 'projects.adder'], allow_failed_imports=False)
+    imports=['projects.runtime', 'projects.det_data'], allow_failed_imports=False)
 train_dataloader = dict(batch_size=2)
 optim_wrapper = dict(optimizer=dict(lr=0.01))

@@ -53,7 +53,7 @@ def run(tools, teacher, root, mini_root, tmp_path_factory):
     config = folder / 'two_processes.py'
     config.write_text(
         f"_base_ = '{root}/configs/defeat_retinanet_r34_r18_bccd.py'\n"
-        "custom_imports = dict(imports=['projects.runtime', 'projects.det_data', 'projects.adder', 'projects.defeat',\n"
+        "custom_imports = dict(imports=['projects.runtime', 'projects.det_data', 'projects.defeat',\n"
         "                               'rank_digest'], allow_failed_imports=False)\n"
         "custom_hooks = [dict(type='DeFeatHook'), dict(type='RankDigestHook')]\n"
         f"model = dict(teacher=dict(checkpoint='{teacher}'), defeat=dict(decay='linear', warmup_iters=3))\n"

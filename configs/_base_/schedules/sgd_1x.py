@@ -5,8 +5,6 @@ val_cfg = dict(type='ValLoop')
 test_cfg = dict(type='TestLoop')
 
 optim_wrapper = dict(
-    # of projects.adder; without adder layers it does what mmengine's default does, so detectors can swap operators
-    constructor='AdderOptimWrapperConstructor',
     type='OptimWrapper',
     optimizer=dict(type='SGD', lr=0.02, momentum=0.9, weight_decay=1e-4),
     clip_grad=None)
