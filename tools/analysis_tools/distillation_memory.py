@@ -6,7 +6,6 @@ CPU it is the growth of the resident set, on a GPU what torch allocated.
 
 import argparse
 import json
-import resource
 import subprocess
 import sys
 from pathlib import Path
@@ -58,9 +57,13 @@ def random_batch(model, args):
     return batch['inputs'], batch['data_samples']
 
 
-def resident():
-    """Bytes of this process's resident set, as of now."""
-    return int(Path('/proc/self/statm').read_text().split()[1]) * resource.getpagesize()
+def resident(key):
+    """Bytes of this process's resident set: 'VmRSS' as of now, 'VmHWM' at its highest.
+
+    `resource.getrusage` would tell the peak of the process that started this one, if that is larger.
+    """
+    lines = Path('/proc/self/status').read_text().splitlines()
+    return int(next(line for line in lines if line.startswith(key)).split()[1]) * 1024
 
 
 def train(model, batch, part, cfg):
@@ -80,7 +83,7 @@ def measure(args, cfg):
     if args.part == 'teacher':
         teacher = cfg.model.teacher.config
         settings = (teacher if isinstance(teacher, dict) else load_config(teacher)).model
-    before = torch.cuda.memory_allocated() if on_gpu else resident()
+    before = torch.cuda.memory_allocated() if on_gpu else resident('VmRSS')
     model = MODELS.build(settings).to(args.device)
     if args.part == 'teacher':
         with torch.no_grad():
@@ -89,7 +92,7 @@ def measure(args, cfg):
         train(model.train(), random_batch(model, args), args.part, cfg)
     if on_gpu:
         return torch.cuda.max_memory_allocated() - before
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 - before
+    return resident('VmHWM') - before
 
 
 def in_own_process(part, argv):
