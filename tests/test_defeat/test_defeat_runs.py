@@ -100,8 +100,8 @@ def test_checkpoint_resumes_and_exports(run, tools, load_tool, mini_root, root, 
     assert set(content) == {'meta', 'state_dict'} and content['meta']['epoch'] == 2
     student.load_state_dict(content['state_dict'], strict=True)
     with pytest.raises(ConfigError, match='Expected that of the plain student'):
-        export.main([str(root / 'configs/defeat_retinanet_r34_r18_bccd.py'), str(work_dir / 'epoch_2.pth'), str(exported),
-                     *options])
+        export.main([str(root / 'configs/defeat_retinanet_r34_r18_bccd.py'), str(work_dir / 'epoch_2.pth'),
+                     str(exported), *options])
 
 
 def test_schedules():
