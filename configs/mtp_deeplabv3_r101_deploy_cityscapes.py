@@ -1,0 +1,4 @@
+# For testing and export: the fine-tuned network without what only training needs.
+_base_ = 'mtp_deeplabv3_r101_finetune_cityscapes.py'
+model = dict(auxiliary_head=None)
+load_from = None
