@@ -2,7 +2,8 @@
 
 A detector writes for every image a picture with its boxes to OUT/vis/ and a JSON file to OUT/preds/,
 with the class names, `labels`, `scores` and `bboxes` ([x1, y1, x2, y2] in pixels of the image). A
-model of super-resolution, denoising or deraining writes the restored image to OUT/preds/, and to
+segmentor writes the labels, one class index a pixel, to OUT/preds/ as PNG, and a picture with them to
+OUT/vis/. A model of super-resolution, denoising or deraining writes the restored image to OUT/preds/, and to
 OUT/vis/ a picture with input, bicubic interpolation and result side by side. An image that cannot
 be read is reported and counted, and the others are done.
 """
@@ -14,6 +15,7 @@ from collections import Counter
 from pathlib import Path
 
 import mmcv
+import numpy as np
 import torch
 from mmengine.config import Config, DictAction
 from mmengine.dataset import Compose
@@ -37,7 +39,7 @@ IMAGE_SUFFIXES = ('.jpg', '.jpeg', '.png', '.bmp', '.webp', '.tif', '.tiff', '.p
 
 def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(
-        description='Run a detector or a restoration model on an image or a folder of them.')
+        description='Run a detector, a segmentor or a restoration model on an image or a folder of them.')
     parser.add_argument('input', type=Path, help='image, or folder (its sub-folders included)')
     parser.add_argument('config', help='config file of the model')
     parser.add_argument('checkpoint', help='checkpoint file')
@@ -119,6 +121,61 @@ class Detector:
         return f'{self.boxes} boxes with a score of at least {self.args.score_thr}. '
 
 
+class Segmentor:
+    """A trained segmentor with its test pipeline and its painter.
+
+    Args:
+        cfg: config of the segmentor.
+        checkpoint: file that must fit it.
+        args: of the command line.
+    """
+
+    def __init__(self, cfg: Config, checkpoint: str, args: argparse.Namespace) -> None:
+        from mmseg.registry import DATASETS, VISUALIZERS
+
+        init_default_scope('mmseg')
+        self.args = args
+        self.model = MODELS.build(cfg.model)
+        content = read_checkpoint(checkpoint)
+        match_weights(self.model, content, strict=True)
+        self.model.to(args.device).eval()
+        [dataset, *_] = split_datasets(cfg, ('test',))
+        self.pipeline = Compose([step for step in dataset.cfg['pipeline'] if step['type'] != 'LoadAnnotations'])
+        self.painter = VISUALIZERS.build(cfg.visualizer)
+        meta = (content.get('meta') or {}).get('dataset_meta') or DATASETS.get(dataset.cfg['type']).METAINFO
+        self.painter.dataset_meta = {key.lower(): value for key, value in meta.items()}
+        self.counts = Counter()
+
+    def load(self, image: Path) -> dict:
+        """The network's input for an image file.
+
+        Raises:
+            DataError: it cannot be read.
+        """
+        try:
+            return self.pipeline(dict(img_path=str(image)))
+        except (AssertionError, AttributeError) as error:  # mmcv's words for a file that is no image
+            raise DataError(f'{image}: cannot be decoded as an image.') from error
+
+    def write(self, image: Path, name: Path, sample) -> None:
+        """Write the labels, and the picture with them."""
+        import cv2
+
+        labels = sample.pred_sem_seg.data[0].cpu().numpy()
+        self.counts.update(dict(zip(*np.unique(labels, return_counts=True), strict=True)))
+        write_atomic(self.args.out_dir / 'preds' / f'{name}.png',
+                     cv2.imencode('.png', labels.astype(np.uint8 if labels.max() < 256 else np.uint16))[1].tobytes())
+        out = self.args.out_dir / 'vis' / f'{name}.jpg'
+        out.parent.mkdir(parents=True, exist_ok=True)
+        self.painter.add_datasample(image.name, mmcv.imread(str(image), channel_order='rgb'), data_sample=sample.cpu(),
+                                    draw_gt=False, out_file=str(out), with_labels=True)
+
+    def summary(self) -> str:
+        classes, total = self.painter.dataset_meta['classes'], sum(self.counts.values())
+        shares = (f'{classes[label]} {count / total:.0%}' for label, count in self.counts.most_common(3))
+        return f'Most pixels: {", ".join(shares)}. '
+
+
 class Restorer:
     """A trained model of super-resolution, denoising or deraining.
 
@@ -165,7 +222,7 @@ class Restorer:
         return ''
 
 
-TASKS = dict(mmdet=Detector, mmengine=Restorer)
+TASKS = dict(mmdet=Detector, mmseg=Segmentor, mmengine=Restorer)
 """Who shows models of a library, by the config's `default_scope`."""
 
 
@@ -177,7 +234,7 @@ def result_names(images: list[Path], root: Path) -> dict[Path, Path]:
             for image, path in relative.items()}
 
 
-def load_batch(task: Detector | Restorer, images: list[Path]) -> tuple[list[Path], list[dict]]:
+def load_batch(task: Detector | Segmentor | Restorer, images: list[Path]) -> tuple[list[Path], list[dict]]:
     """The images that can be read, with their inputs; the others are reported."""
     readable, inputs = [], []
     for image in images:
@@ -191,7 +248,7 @@ def load_batch(task: Detector | Restorer, images: list[Path]) -> tuple[list[Path
 
 
 @torch.no_grad()
-def run(task: Detector | Restorer, images: list[Path], names: dict[Path, Path], batch_size: int) -> int:
+def run(task: Detector | Segmentor | Restorer, images: list[Path], names: dict[Path, Path], batch_size: int) -> int:
     """Run all images and write the results; return how many were done."""
     done = 0
     for start in range(0, len(images), batch_size):

@@ -1,10 +1,10 @@
 """Turn predictions into a benchmark's submission archive, or check an archive.
 
-    python tools/submit.py TRACK PREDICTIONS.pkl --out DIR --name ALG [options]
+    python tools/submit.py TRACK PREDICTIONS --out DIR --name ALG [options]
     python tools/submit.py TRACK --check ARCHIVE [options]
 
-PREDICTIONS.pkl is what ``tools/test.py CONFIG CHECKPOINT --out PREDICTIONS.pkl`` writes; ntire-sr
-also takes a folder of PNG files.
+PREDICTIONS is what ``tools/test.py CONFIG CHECKPOINT --out PREDICTIONS`` writes: a file .pkl, for
+segmentation a folder of label images; ntire-sr takes a folder of PNG files, too.
 """
 from __future__ import annotations
 
@@ -34,6 +34,19 @@ examples:
         --image-set data/VOCdevkit/VOC2012/ImageSets/Main/test.txt \\
         --image-dir data/VOCdevkit/VOC2012/JPEGImages
 
+  Segmentation: predict into a folder, write and check
+    python tools/test.py configs/deeplabv3_r50_cityscapes.py ckpt.pth --out labels/
+    python tools/submit.py cityscapes-seg labels/ --out submissions --name deeplabv3 \\
+        --image-dir data/cityscapes/leftImg8bit/val
+    python tools/submit.py voc-seg labels/ --out submissions --name deeplabv3 \\
+        --image-set data/VOCdevkit/VOC2012/ImageSets/Segmentation/val.txt \\
+        --image-dir data/VOCdevkit/VOC2012/JPEGImages
+
+  ScanNet: predict the test scenes, write and check
+    python tools/test.py CONFIG ckpt.pth --out preds.pkl
+    python tools/submit.py scannet-instance preds.pkl --out submissions --name maskgroup \\
+        --mesh-dir data/scannet/scans_test
+
   NTIRE: pack a folder of results, checking names and sizes against the inputs
     python tools/submit.py ntire-sr results --out submissions --name edsr-x4 \\
         --runtime 1.43 --device gpu --extra-data 0 --description 'EDSR, DIV2K only' \\
@@ -45,13 +58,13 @@ exit status: 0 written and accepted, 1 refused (the message lists every problem)
 
 def build_parser() -> argparse.ArgumentParser:
     """The command line."""
-    tracks = '\n'.join(f'  {name:<10} {track.title}' for name, track in TRACKS.items())
+    tracks = '\n'.join(f'  {name:<16} {track.title}' for name, track in TRACKS.items())
     parser = argparse.ArgumentParser(
         description='Write and check a submission archive, or check one (--check).',
         epilog=_EPILOG.format(tracks=tracks),
         formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('track', choices=TRACKS, metavar='TRACK', help=', '.join(TRACKS))
-    parser.add_argument('predictions', nargs='?', metavar='PREDICTIONS.pkl',
+    parser.add_argument('predictions', nargs='?', metavar='PREDICTIONS',
                         help='written by tools/test.py --out; ntire-sr: or a folder of PNG files')
     parser.add_argument('--out', metavar='DIR', help='folder for the archive')
     parser.add_argument('--check', metavar='ARCHIVE', help='check this archive, write nothing')
@@ -65,14 +78,29 @@ def build_parser() -> argparse.ArgumentParser:
                          'or --image-set')
     options.add_argument('--max-per-image', type=int, metavar='N',
                          help='coco-det: keep the N best of an image (100)')
-    options.add_argument('--image-set', metavar='TXT', help='voc-det: ImageSets/Main/test.txt')
+    options.add_argument('--image-set', metavar='TXT', help='voc-det: ImageSets/Main/test.txt; '
+                         'voc-seg: ImageSets/Segmentation/test.txt')
     options.add_argument('--image-dir', metavar='DIR',
                          help='voc-det: JPEGImages, to check that boxes lie in their images; '
-                         'ntire-sr: the inputs (with --scale), to check names and sizes')
-    options.add_argument('--competition', help='voc-det: comp3 (VOC data only) or comp4 (default)')
-    options.add_argument('--year', help='voc-det: year in the folder name (2012)')
+                         'voc-seg: the same, to check sizes; cityscapes-seg: leftImg8bit/test, to '
+                         'check names and sizes; ntire-sr: the inputs (with --scale), likewise')
+    options.add_argument('--competition', help='voc-det: comp3 (VOC data only) or comp4 (default); '
+                         'voc-seg: comp5 or comp6 (default)')
+    options.add_argument('--year', help='voc-det, voc-seg: year in the folder name (2012)')
+    options.add_argument('--ids', choices=('train', 'label'),
+                         help='cityscapes-seg: what the numbers in the predictions are: train ids '
+                         '(default; 0 to 18, converted) or label ids')
+    options.add_argument('--mesh-dir', metavar='DIR',
+                         help='scannet-instance, scannet-semantic: scans_test, to check the number of '
+                         'vertices')
+    options.add_argument('--scenes', metavar='TXT',
+                         help='scannet-instance, scannet-semantic: names of the split, if not test '
+                         '(meta_data/scannetv2_val.txt)')
+    options.add_argument('--max-per-scene', type=int, metavar='N',
+                         help='scannet-instance: keep the N best of a scene (100)')
     options.add_argument('--box-decimals', type=int, metavar='N', help='decimals of boxes (2)')
-    options.add_argument('--score-decimals', type=int, metavar='N', help='decimals of scores (5)')
+    options.add_argument('--score-decimals', type=int, metavar='N', help='decimals of scores (5; '
+                         'scannet-instance: 4)')
     options.add_argument('--naming', choices=('keep', 'id'),
                          help="ntire-sr: results named as their inputs (default) or by the "
                          "inputs' number")
@@ -111,7 +139,7 @@ def main(arguments: list[str] | None = None) -> int:
     track, predictions = given.pop('track'), given.pop('predictions', None)
     out, check = given.pop('out', None), given.pop('check', None)
     if (check is None) == (predictions is None):
-        parser.error('give either PREDICTIONS.pkl (with --out and --name) or --check ARCHIVE')
+        parser.error('give either PREDICTIONS (with --out and --name) or --check ARCHIVE')
     if check is None and out is None:
         parser.error('--out DIR is needed to write an archive')
     try:

@@ -34,7 +34,8 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('config', help='config file')
     parser.add_argument('checkpoint', help='checkpoint file, or "none" for a model without weights')
     parser.add_argument('--out', metavar='FILE.pkl',
-                        help='write the predictions there, for tools/submit.py or offline metrics')
+                        help='write the predictions there, for tools/submit.py or offline metrics; segmentation: or a '
+                        'folder, for one label image (PNG) each')
     parser.add_argument('--show', action='store_true', help='show predictions in a window')
     parser.add_argument('--show-dir', help='save painted images there; a relative folder counts '
                         'from WORK_DIR/TIME/')

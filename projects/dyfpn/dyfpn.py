@@ -29,9 +29,9 @@ class DyFPN(InceptionFPN):
         structure (str): 'B': a plain 1x1 connection, plus the whole bank if the gate is open. 'A': exactly one of the
             branches.
         gate (dict): config of the gate: ``PoolFCGate``, ``ConvGate``, ``RNNGate`` or ``RandomGate``.
-        loss_flops (dict, optional): ``alpha``, ``loss_weight`` and ``reference_batch`` of :class:`ResourceLoss`, and
-            ``costs``: 'derived' (default), 'released' or numbers for each level and choice. None: no resource loss.
-            The defaults alpha 0.5 and weight 1 are inferred.
+        loss_flops (dict, optional): ``alpha``, ``loss_weight``, ``reference_batch`` and ``estimator`` of
+            :class:`ResourceLoss`, and ``costs``: 'derived' (default), 'released' or numbers for each level and choice.
+            None: no resource loss. The defaults alpha 0.5 and weight 1 are inferred.
         tau (float): temperature of Gumbel-softmax, constant.
         eval_stochastic (bool): sample decisions in evaluation mode as the official code does.
         branches, bank, strides, deploy, **kwargs: see :class:`InceptionFPN`.
@@ -86,8 +86,8 @@ class DyFPN(InceptionFPN):
     def forward(self, inputs):
         self._check_inputs(inputs)
         used = inputs[self.start_level:self.backbone_end_level]
-        decisions = self.decide(used)
-        self._keep(decisions, used)
+        decisions, probabilities = self.decide(used)
+        self._keep(decisions, probabilities, used)
         for lateral, decision in zip(self.lateral_convs, decisions, strict=True):
             lateral.decision = decision
         try:
@@ -97,14 +97,20 @@ class DyFPN(InceptionFPN):
                 lateral.decision = None
 
     def decide(self, maps):
-        """One-hot decisions (N, choices) for each level; differentiable (straight-through) while training."""
+        """Choices for each level.
+
+        Returns:
+            tuple[list[Tensor], list[Tensor]]: one-hot decisions (N, choices), differentiable (straight-through) while
+            training, and the probabilities that they are drawn with.
+        """
         with torch.autocast(maps[0].device.type, enabled=False):
             logits = self.gates(maps)
+            probabilities = [x.softmax(1) for x in logits]  # of the hard choice, whatever tau is
             if self.training or self.eval_stochastic or self.gates.always_sampled:
-                return [F.gumbel_softmax(x, tau=self.tau, hard=True) for x in logits]
-            return [F.one_hot(x.argmax(1), x.shape[1]).to(x.dtype) for x in logits]
+                return [F.gumbel_softmax(x, tau=self.tau, hard=True) for x in logits], probabilities
+            return [F.one_hot(x.argmax(1), x.shape[1]).to(x.dtype) for x in logits], probabilities
 
-    def _keep(self, decisions, maps):
+    def _keep(self, decisions, probabilities, maps):
         """Leave the decisions for the loss and for statistics."""
         if self.training and self.loss_flops is not None and torch.is_grad_enabled():
             if self._pending is not None:
@@ -112,15 +118,15 @@ class DyFPN(InceptionFPN):
                     'DyFPN: the resource loss of the last training step was not fetched, so the gates would train '
                     "without it. Let the detector fetch it: model=dict(type='DynamicDetector', base='FasterRCNN', "
                     '...) for FasterRCNN, alike for others; or set model.neck.loss_flops=None')
-            self._pending = decisions
+            self._pending = decisions, probabilities
         if self.record is not None:
             choices = torch.stack([decision.detach().argmax(1) for decision in decisions], 1)
             self.record.append((choices, [tuple(x.shape[2:]) for x in maps]))
 
     def pop_loss(self):
         """The resource loss of the last training step, a scalar, or None; a second call returns None."""
-        decisions, self._pending = self._pending, None
-        return None if decisions is None else self.loss_flops(decisions)
+        pending, self._pending = self._pending, None
+        return None if pending is None else self.loss_flops(*pending)
 
     def choice_costs(self, sizes):
         """Multiply-adds of each level's choices for one image, without the always computed 1x1 layers.

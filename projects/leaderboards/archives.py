@@ -50,11 +50,15 @@ def zip_with_one_member(path: Path, member: str) -> Iterator[BinaryIO]:
             yield handle
 
 
-def write_zip(path: Path, members: Iterable[tuple[str, bytes]]) -> None:
-    """Write ``(name, data)`` pairs, in the order given, as a zip; they are stored as they are."""
+def write_zip(path: Path, members: Iterable[tuple[str, bytes]], compress: bool = False) -> None:
+    """Write ``(name, data)`` pairs, in the order given, as a zip; one member is in memory at a time.
+
+    They are stored as they are, as fits PNG files, or compressed.
+    """
+    method = zipfile.ZIP_DEFLATED if compress else zipfile.ZIP_STORED
     with atomic_file(path) as stream, zipfile.ZipFile(stream, 'w') as archive:
         for name, data in members:
-            archive.writestr(_zip_info(name, zipfile.ZIP_STORED), data)
+            archive.writestr(_zip_info(name, method), data)
 
 
 def _zip_info(member: str, compression: int) -> zipfile.ZipInfo:

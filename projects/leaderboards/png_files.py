@@ -1,4 +1,4 @@
-"""PNG files as restoration servers want them: 8-bit RGB.
+"""PNG files as servers want them: 8-bit RGB for restoration, 8-bit labels for segmentation.
 
 Pillow opens a 16-bit RGB file as if it had 8 bits, so the file's own header is read here.
 """
@@ -31,20 +31,39 @@ def format_fault(header: tuple[tuple[int, int], str] | None) -> str | None:
     return None
 
 
-def encode(image: np.ndarray) -> bytes:
-    """The PNG of an image (H, W, 3) uint8 RGB."""
+def encode(image: np.ndarray, palette: np.ndarray | None = None) -> bytes:
+    """The PNG of an image (H, W, 3) uint8 RGB, or of labels (H, W) uint8.
+
+    Labels get ``palette``, (256, 3) uint8, if it is given; the numbers in the file are the labels
+    either way.
+    """
     from PIL import Image
-    stream = io.BytesIO()
-    Image.fromarray(image).save(stream, 'PNG')
+    picture, stream = Image.fromarray(image), io.BytesIO()
+    if palette is not None:
+        picture.putpalette(palette.tobytes())
+    picture.save(stream, 'PNG')
     return stream.getvalue()
 
 
 def decode_fault(data: bytes) -> str | None:
     """Why the pixels of a PNG's bytes cannot be read, or None."""
+    result = decode(data)
+    return result if isinstance(result, str) else None
+
+
+def decode(data: bytes) -> np.ndarray | str:
+    """The numbers in a PNG, (H, W) for grey and palette files, or why they cannot be read."""
     from PIL import Image
     try:
         with Image.open(io.BytesIO(data)) as image:
             image.load()
+            return np.asarray(image)
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
         return str(error)
-    return None
+
+
+def palette_of(data: bytes) -> np.ndarray:
+    """The palette of a palette PNG's bytes, (n, 3) uint8."""
+    from PIL import Image
+    with Image.open(io.BytesIO(data)) as image:
+        return np.array(image.getpalette(), dtype=np.uint8).reshape(-1, 3)

@@ -7,7 +7,23 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from . import coco_det, coco_det_check, ntire_sr, ntire_sr_check, voc_det, voc_det_check
+from . import (
+    cityscapes_seg,
+    cityscapes_seg_check,
+    coco_det,
+    coco_det_check,
+    label_maps,
+    ntire_sr,
+    ntire_sr_check,
+    scannet_instance,
+    scannet_instance_check,
+    scannet_semantic,
+    scannet_semantic_check,
+    voc_det,
+    voc_det_check,
+    voc_seg,
+    voc_seg_check,
+)
 from .report import Report, SubmissionError
 from .results_file import load_results
 
@@ -44,6 +60,29 @@ TRACKS: dict[str, Track] = {
         'upload it at http://host.robots.ox.ac.uk:8080 (account needed; fill in every field, the '
         'method description has at least 500 characters). A failed evaluation may take days to '
         'be reported. The VOC2007 test set is public: evaluate it with tools/test.py.'),
+    'voc-seg': Track(
+        'PASCAL VOC segmentation, comp5 or comp6 (tar.gz with one palette PNG per image)',
+        voc_seg.write, voc_seg_check.validate,
+        'upload it at http://host.robots.ox.ac.uk:8080 (account needed; fill in every field, the '
+        'method description has at least 500 characters). A failed evaluation may take days to '
+        'be reported.',
+        label_maps.read),
+    'cityscapes-seg': Track(
+        'Cityscapes pixel-level labelling (zip with one PNG of label ids per image)',
+        cityscapes_seg.write, cityscapes_seg_check.validate,
+        'upload it at https://www.cityscapes-dataset.com (account needed; one submission in 48 '
+        'hours).',
+        label_maps.read),
+    'scannet-instance': Track(
+        'ScanNet 3D semantic instances (zip with one list per scene and one mask per instance)',
+        scannet_instance.write, scannet_instance_check.validate,
+        'upload it at https://kaldir.vc.in.tum.de/scannet_benchmark/ (account needed; one submission '
+        'in two weeks for each task, final systems only).'),
+    'scannet-semantic': Track(
+        'ScanNet 3D semantic labels (zip with one text file per scene)',
+        scannet_semantic.write, scannet_semantic_check.validate,
+        'upload it at https://kaldir.vc.in.tum.de/scannet_benchmark/ (account needed; one submission '
+        'in two weeks for each task, final systems only).'),
     'ntire-sr': Track(
         'NTIRE and DIV2K super-resolution challenges (flat zip of PNG files and readme.txt)',
         ntire_sr.write, ntire_sr_check.validate,

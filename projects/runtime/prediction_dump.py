@@ -1,25 +1,64 @@
-"""Keeping a test run's predictions in a file (`tools/test.py --out`)."""
+"""Keeping a test run's predictions (`tools/test.py --out`): in a file, or label maps of segmentation in a folder."""
 
 import pickle
+from pathlib import Path
 
-from mmengine.evaluator import DumpResults
+import cv2
+import numpy as np
+from mmengine.evaluator import BaseMetric, DumpResults
 from mmengine.logging import MMLogger
 from mmengine.runner import Runner
 
-from .atomic import atomic_file
-from .errors import ConfigError
+from .atomic import atomic_file, write_atomic
+from .errors import ConfigError, DataError
 
 _SUFFIXES = ('.pkl', '.pickle')
 
 
 def check_out(out: str, scope: str) -> None:
-    """Raise `ConfigError` if `out` is not a pickle file's name."""
-    if out.endswith(_SUFFIXES):
+    """Raise `ConfigError` if `out` is neither a pickle file's name nor, for segmentation, that of a folder."""
+    path = Path(out)
+    if scope == 'mmseg' and not path.is_file() and (path.suffix == '' or path.is_dir()):
         return
-    if scope == 'mmseg':
-        raise ConfigError(f'--out {out}: a folder of label images is not supported yet for '
-                          'segmentation configs. Give a file name that ends in .pkl.')
-    raise ConfigError(f'--out {out}: expected a file name that ends in .pkl.')
+    if not out.endswith(_SUFFIXES):
+        folder = ', or for label images a folder' if scope == 'mmseg' else ''
+        raise ConfigError(f'--out {out}: expected a file name that ends in .pkl{folder}.')
+
+
+class LabelImages(BaseMetric):
+    """Writes the predicted labels of each image as `FOLDER/NAME.png`, one number a pixel, when it is tested.
+
+    Every process writes those of its own images; nothing is gathered, so memory does not grow with the data set.
+
+    Args:
+        folder: where to; made if missing.
+    """
+
+    def __init__(self, folder: str) -> None:
+        super().__init__(collect_device='cpu')
+        self.folder, self.sources = Path(folder), {}
+
+    def process(self, data_batch: dict, data_samples: list[dict]) -> None:
+        """Write the labels of a batch; 8 bits a pixel, 16 where a label is above 255.
+
+        Raises:
+            DataError: two images of one name.
+        """
+        for sample in data_samples:
+            source = sample['img_path']
+            path = self.folder / f'{Path(source).stem}.png'
+            if self.sources.setdefault(path.name, source) != source:
+                raise DataError(f'--out {self.folder}: {source} and {self.sources[path.name]} would both be written to '
+                                f'{path.name}. Expected images of distinct names; test the folders one by one')
+            labels = np.asarray(sample['pred_sem_seg']['data'].cpu())[0]
+            labels = labels.astype(np.uint8 if labels.max() < 256 else np.uint16)
+            write_atomic(path, cv2.imencode('.png', labels)[1].tobytes())
+            self.results.append(None)
+
+    def compute_metrics(self, results: list) -> dict:
+        """Say where they are."""
+        MMLogger.get_current_instance().info(f'{len(results)} label images are in {self.folder}/')
+        return {}
 
 
 class _AtomicDump(DumpResults):
@@ -46,8 +85,12 @@ def dump_predictions(runner: Runner, out: str) -> None:
     """Write the predictions of `runner.test()` to `out`, before any metric is computed.
 
     Metrics are computed one after the other, so the predictions survive if one of them fails.
-    Detection configs get mmdet's form: one dict an image, masks run-length encoded.
+    Detection configs get mmdet's form: one dict an image, masks run-length encoded. Segmentation configs write label
+    images if `out` is a folder.
     """
-    base = _dump_class(runner.cfg.get('default_scope', 'mmengine'))
-    metric = type('AtomicDump', (_AtomicDump, base), {})(out_file_path=out)
+    if out.endswith(_SUFFIXES):
+        base = _dump_class(runner.cfg.get('default_scope', 'mmengine'))
+        metric = type('AtomicDump', (_AtomicDump, base), {})(out_file_path=out)
+    else:
+        metric = LabelImages(out)
     runner.test_evaluator.metrics.insert(0, metric)

@@ -15,6 +15,8 @@ from .dataset_configs import split_datasets
 from .errors import ConfigError
 
 _PLUGIN = 'projects.runtime'
+TTA_RATIOS = (0.5, 0.75, 1.0, 1.25, 1.5, 1.75)
+"""Scales of test-time augmentation of segmentation, mmseg's."""
 
 
 def set_work_dir(cfg: Config, work_dir: str | None, config_path: str) -> None:
@@ -57,6 +59,8 @@ def enable_lr_scaling(cfg: Config) -> None:
 def choose_resume(cfg: Config, resume: str | None) -> str | None:
     """Apply `--resume`: 'auto' looks in the work dir, a path is taken as it is, None does nothing.
 
+    Where there is nothing to resume from, the run begins as without the option, from `load_from` if that is set.
+
     Returns:
         A sentence for the log, or None.
 
@@ -70,7 +74,9 @@ def choose_resume(cfg: Config, resume: str | None) -> str | None:
         cfg.resume, cfg.load_from = True, resume
         return f'Resuming from {resume}.'
     path, note = find_resume(cfg.work_dir)
-    cfg.resume, cfg.load_from = path is not None, path
+    cfg.resume = path is not None
+    if cfg.resume:
+        cfg.load_from = path
     return note
 
 
@@ -115,18 +121,20 @@ def add_match_check(cfg: Config, *, strict: bool) -> None:
         _import_plugin(cfg)
 
 
-def _import_plugin(cfg: Config) -> None:
-    """Name `projects.runtime` under `custom_imports`, so that the dumped config runs by itself."""
+def _import_plugin(cfg: Config, plugin: str = _PLUGIN) -> None:
+    """Name a plugin under `custom_imports`, so that the dumped config runs by itself."""
     settings = cfg.get('custom_imports') or ConfigDict(imports=[], allow_failed_imports=False)
     imports = settings['imports']
     imports = [imports] if isinstance(imports, str) else list(imports)
-    if _PLUGIN not in imports:
-        settings['imports'] = [_PLUGIN, *imports]
+    if plugin not in imports:
+        settings['imports'] = [plugin, *imports]
         cfg.custom_imports = settings
 
 
 def enable_drawing(cfg: Config, *, show: bool, show_dir: str | None, wait_time: float) -> None:
     """Draw predictions through the config's visualisation hook: in a window, into a folder.
+
+    mmseg's own hook cannot be given a folder and draws one image in 50; `SegPictureHook` takes its place.
 
     Raises:
         ConfigError: the config has no visualisation hook.
@@ -136,6 +144,9 @@ def enable_drawing(cfg: Config, *, show: bool, show_dir: str | None, wait_time: 
         raise ConfigError(f'--show and --show-dir need default_hooks.visualization, which '
                           f'{cfg.filename} does not have. For detection add visualization='
                           'dict(type="DetVisualizationHook").')
+    if hook['type'] == 'SegVisualizationHook':
+        hook['type'] = 'SegPictureHook'
+        _import_plugin(cfg, 'projects.seg_data')
     hook['draw'] = True
     if show:
         hook['show'] = True
@@ -147,22 +158,24 @@ def enable_drawing(cfg: Config, *, show: bool, show_dir: str | None, wait_time: 
 def enable_tta(cfg: Config) -> None:
     """Wrap the model for test-time augmentation.
 
-    Detection configs without `tta_model` and `tta_pipeline` get mmdet's default: the image and its
-    mirror image, merged by NMS at 0.5, at most 100 boxes.
+    Configs without `tta_model` and `tta_pipeline` get a default. Detection: the image and its mirror image, merged by
+    NMS at 0.5, at most 100 boxes. Segmentation: mmseg's six scales from 0.5 to 1.75 and their mirror images.
 
     Raises:
         ConfigError: another kind of config lacks one of the two.
     """
+    scope = cfg.get('default_scope')
     missing = [key for key in ('tta_model', 'tta_pipeline') if key not in cfg]
-    if missing and cfg.get('default_scope') != 'mmdet':
+    if missing and scope not in ('mmdet', 'mmseg'):
         raise ConfigError(f'--tta: {cfg.filename} lacks {" and ".join(missing)}; there is a '
-                          'default for detection (mmdet) only.')
+                          'default for detection (mmdet) and segmentation (mmseg) only.')
     datasets = split_datasets(cfg, ('test',))
     if 'tta_model' in missing:
-        cfg.tta_model = dict(type='DetTTAModel', tta_cfg=dict(
+        cfg.tta_model = dict(type='SegTTAModel') if scope == 'mmseg' else dict(type='DetTTAModel', tta_cfg=dict(
             nms=dict(type='nms', iou_threshold=0.5), max_per_img=100))
     if 'tta_pipeline' in missing:
-        cfg.tta_pipeline = [*deepcopy(datasets[0].cfg['pipeline'][:-1]), _mirrored()]
+        pipeline = deepcopy(datasets[0].cfg['pipeline'])
+        cfg.tta_pipeline = _scaled(pipeline) if scope == 'mmseg' else [*pipeline[:-1], _mirrored()]
     cfg.model = ConfigDict(**cfg.tta_model, module=cfg.model)
     for dataset in datasets:
         dataset.cfg['pipeline'] = cfg.tta_pipeline
@@ -175,6 +188,25 @@ def _mirrored() -> dict[str, Any]:
     return dict(type='TestTimeAug', transforms=[
         [dict(type='RandomFlip', prob=1.0), dict(type='RandomFlip', prob=0.0)],
         [dict(type='PackDetInputs', meta_keys=meta)]])
+
+
+def _scaled(pipeline: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """A segmentation test pipeline that yields an image at several scales, each with its mirror image.
+
+    The scales are relative to the size that the pipeline's own `Resize` leads to.
+    """
+    place = next((index for index, step in enumerate(pipeline) if step['type'] == 'Resize'), 1)
+    resize = pipeline[place] if pipeline[place]['type'] == 'Resize' else None
+    sizes = []
+    for ratio in TTA_RATIOS:
+        if resize is not None and resize.get('scale') is not None:
+            sizes.append({**resize, 'scale': tuple(round(side * ratio) for side in resize['scale'])})
+        else:
+            factor = resize.get('scale_factor', 1.0) if resize is not None else 1.0
+            sizes.append(dict(type='Resize', scale_factor=ratio * factor, keep_ratio=True))
+    flips = [dict(type='RandomFlip', prob=prob, direction='horizontal') for prob in (0.0, 1.0)]
+    rest = [[step] for step in pipeline[place + (resize is not None):]]
+    return [*pipeline[:place], dict(type='TestTimeAug', transforms=[sizes, flips, *rest])]
 
 
 def build_runner(cfg: Config) -> Runner:

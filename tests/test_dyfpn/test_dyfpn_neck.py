@@ -144,10 +144,10 @@ def test_evaluation_takes_the_most_probable_choice_and_can_sample(maps):
     for level in neck.gates.levels:
         nn.init.zeros_(level[2].weight)
         level[2].bias.data = torch.tensor([0.0, 0.1])
-    decide = [neck.decide([x[:1].expand(200, -1, -1, -1) for x in maps]) for _ in range(2)]
+    decide = [neck.decide([x[:1].expand(200, -1, -1, -1) for x in maps])[0] for _ in range(2)]
     assert all((gate[:, 1] == 1).all() for gates in decide for gate in gates)
     neck.eval_stochastic = True
-    rate = torch.stack(neck.decide([x[:1].expand(1000, -1, -1, -1) for x in maps]))[..., 1].mean()
+    rate = torch.stack(neck.decide([x[:1].expand(1000, -1, -1, -1) for x in maps])[0])[..., 1].mean()
     assert abs(rate - torch.tensor(0.1).sigmoid()) < 0.03
 
 

@@ -1,5 +1,7 @@
 """The resource loss: the numbers of the authors' constants, and its gradient."""
 
+from itertools import product
+
 import pytest
 import torch
 import torch.nn.functional as F
@@ -81,3 +83,58 @@ def test_no_loss_in_evaluation_or_without_one():
     neck = DyFPN([4, 8, 16, 32], 8, 5, loss_flops=None).train()
     neck(maps)
     assert neck.pop_loss() is None
+
+
+@pytest.mark.parametrize('structure, choices', [('A', 7), ('B', 2)])
+def test_expected_term_is_the_mean_over_all_draws(structure, choices):
+    """Each draw's term, weighted with its probability; decided gates have the straight-through loss."""
+    loss = ResourceLoss([level[:3] for level in RELEASED_COSTS[structure][:3]], 0.3, estimator='expected')
+    choices = min(choices, 3)
+    generator = torch.Generator().manual_seed(0)
+    probabilities = [torch.randn(4, choices, generator=generator).softmax(1) for _ in range(3)]
+    expected = torch.zeros(4)
+    for draw in product(range(choices), repeat=3):
+        weight = torch.stack([level[:, k] for level, k in zip(probabilities, draw, strict=True)]).prod(0)
+        cost = sum(loss.shares[level][k] for level, k in enumerate(draw))
+        expected += weight * (cost - 0.3) ** 2
+    torch.testing.assert_close(loss.expected_term(probabilities), expected)
+    torch.testing.assert_close(loss(None, probabilities), 2 * expected.mean())
+    decided = gates([1, 0, 1], choices=choices)
+    official = ResourceLoss([level[:3] for level in RELEASED_COSTS[structure][:3]], 0.3)
+    torch.testing.assert_close(loss(None, decided), official(decided))
+
+
+def test_expected_loss_makes_gates_decide():
+    """Three levels that cost 4:2:1, target 0.3, all gates half open at first: the middle one alone (2/7) is nearest.
+
+    Straight-through ends with the mean at the target and an undecided gate.
+    """
+    ends = {}
+    for estimator in ('expected', 'straight_through'):
+        torch.manual_seed(0)
+        loss = ResourceLoss([[0., 4.], [0., 2.], [0., 1.]], 0.3, estimator=estimator)
+        logits = [torch.zeros(1, 2, requires_grad=True) for _ in range(3)]
+        optimizer = torch.optim.Adam(logits, lr=0.05)
+        for _ in range(400):
+            rows = [x.expand(32, -1) for x in logits]
+            value = loss([F.gumbel_softmax(x, hard=True) for x in rows], [x.softmax(1) for x in rows])
+            optimizer.zero_grad()
+            value.backward()
+            optimizer.step()
+        ends[estimator] = torch.cat([x.detach().softmax(1)[:, 1] for x in logits])
+    assert ends['expected'].tolist() == pytest.approx([0, 1, 0], abs=0.02)
+    official = ends['straight_through']
+    assert (official * official.new_tensor([4, 2, 1])).sum() / 7 == pytest.approx(0.3, abs=0.05)
+    assert ((official > 0.1) & (official < 0.9)).any()
+
+
+def test_estimator_of_the_neck():
+    """The neck hands the probabilities of its draws over; an unknown estimator is refused."""
+    torch.manual_seed(0)
+    neck = DyFPN([4, 8, 16, 32], 8, 5, loss_flops=dict(alpha=0.0, estimator='expected')).train()
+    maps = [torch.randn(8, c, 4, 4) for c in (4, 8, 16, 32)]
+    neck(maps)
+    probabilities = [x.softmax(1) for x in neck.gates(maps)]
+    torch.testing.assert_close(neck.pop_loss(), 2 * neck.loss_flops.expected_term(probabilities).mean())
+    with pytest.raises(ValueError, match="estimator='gumbel', expected one of"):
+        DyFPN([4, 8], 8, 2, loss_flops=dict(estimator='gumbel'))

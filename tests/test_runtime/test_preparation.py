@@ -93,8 +93,29 @@ def test_default_tta_mirrors_the_innermost_test_set(cfg):
     assert [flip.prob for flip in pipeline[-1].transforms[0]] == [1.0, 0.0]
 
 
-def test_tta_has_no_default_outside_detection(cfg):
+def test_default_tta_of_segmentation_scales_what_the_pipeline_does(cfg):
     cfg.default_scope = 'mmseg'
+    test_set = cfg.test_dataloader.dataset.dataset
+    test_set.pipeline = [dict(type='Load'), dict(type='Resize', scale=(240, 180), keep_ratio=True),
+                         dict(type='LoadAnnotations'), dict(type='PackSegInputs')]
+    without = Config(dict(**cfg._cfg_dict))
+    preparation.enable_tta(cfg)
+    assert (cfg.model.type, cfg.model.module.type) == ('SegTTAModel', 'M')
+    load, tta = test_set.pipeline
+    sizes, flips, *rest = tta.transforms
+    assert load.type == 'Load' and [step.scale for step in sizes][:3] == [(120, 90), (180, 135), (240, 180)]
+    assert len(sizes) == 6 and [step.prob for step in flips] == [0.0, 1.0]
+    assert [[step.type for step in steps] for steps in rest] == [['LoadAnnotations'], ['PackSegInputs']]
+    without.model = dict(type='M')
+    without.pop('tta_model', None), without.pop('tta_pipeline', None)
+    without.test_dataloader.dataset.dataset.pipeline = [dict(type='Load'), dict(type='PackSegInputs')]
+    preparation.enable_tta(without)
+    sizes = without.test_dataloader.dataset.dataset.pipeline[1].transforms[0]
+    assert [step.scale_factor for step in sizes] == list(preparation.TTA_RATIOS)
+
+
+def test_tta_has_no_default_outside_detection_and_segmentation(cfg):
+    cfg.default_scope = 'mmengine'
     with pytest.raises(ConfigError, match='tta_model and tta_pipeline'):
         preparation.enable_tta(cfg)
 
@@ -106,3 +127,16 @@ def test_drawing_needs_the_visualisation_hook(cfg):
     preparation.enable_drawing(cfg, show=True, show_dir='x', wait_time=3)
     assert cfg.default_hooks.visualization == dict(
         type='DetVisualizationHook', draw=True, show=True, wait_time=3, test_out_dir='x')
+
+
+def test_drawing_of_segmentation_goes_to_a_folder(cfg):
+    cfg.default_hooks = dict(visualization=dict(type='SegVisualizationHook'))
+    preparation.enable_drawing(cfg, show=False, show_dir='x', wait_time=2)
+    assert cfg.default_hooks.visualization == dict(type='SegPictureHook', draw=True, test_out_dir='x')
+    assert cfg.custom_imports.imports == ['projects.seg_data']
+
+
+def test_resume_without_a_checkpoint_starts_from_load_from(cfg, tmp_path):
+    cfg.work_dir, cfg.load_from = str(tmp_path), 'dense.pth'
+    preparation.choose_resume(cfg, 'auto')
+    assert (cfg.resume, cfg.load_from) == (False, 'dense.pth')

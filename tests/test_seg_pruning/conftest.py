@@ -66,9 +66,9 @@ def lively(model, seed=0):
     return model.eval()
 
 
-@pytest.fixture(autouse=True, scope='session')
+@pytest.fixture(autouse=True, scope='module')
 def scope():
-    """mmseg's registries, as under a config."""
+    """mmseg's registries, as under a config, whatever ran before in this process."""
     init_default_scope('mmseg')
 
 

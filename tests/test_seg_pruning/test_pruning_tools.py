@@ -8,6 +8,8 @@ import sys
 from contextlib import redirect_stderr, redirect_stdout
 from unittest import mock
 
+import cv2
+import numpy as np
 import pytest
 import torch
 from mmengine.visualization import Visualizer
@@ -93,6 +95,29 @@ def test_search_prune_finetune_test(tool, place, dense):
     assert code == 0 and 'mIoU' in output, output[-3000:]
     code, output = tool('test.py', 'dense.py', 'tuned/iter_2.pth', '--work-dir', 'tested')
     assert code == 1 and "does not fit the config's model" in output
+
+
+def test_labels_pictures_and_scales_of_a_segmentor(tool, place, dense, root):
+    """What `tools/test.py` and `tools/demo.py` leave for any segmentation config."""
+    names = sorted(path.stem for path in (place / 'data/camvid/images/test').glob('*.jpg'))
+    code, output = tool('test.py', 'dense.py', dense, '--work-dir', 'shown', '--out', 'labels', '--show-dir', 'drawn')
+    assert code == 0 and '4 label images are in labels/' in output, output[-3000:]
+    assert sorted(path.stem for path in (place / 'labels').glob('*.png')) == names
+    labels = cv2.imread(str(place / 'labels' / f'{names[0]}.png'), cv2.IMREAD_UNCHANGED)
+    truth = cv2.imread(str(place / 'data/camvid/labels/test' / f'{names[0]}.png'), cv2.IMREAD_UNCHANGED)
+    assert labels.dtype == np.uint8 and labels.shape == truth.shape and labels.max() < 11
+    [drawn] = {path.parent for path in (place / 'shown').glob('*/drawn/*.jpg')}
+    assert sorted(path.stem for path in drawn.glob('*.jpg')) == names
+    picture = cv2.imread(str(drawn / f'{names[0]}.jpg'))
+    assert picture.shape == (truth.shape[0], 2 * truth.shape[1], 3)  # the truth beside it
+    code, output = tool('demo.py', 'data/camvid/images/test', 'dense.py', dense, '--out-dir', 'demo')
+    assert code == 0 and '4 images. Most pixels: ' in output, output[-3000:]
+    again = cv2.imread(str(place / 'demo/preds' / f'{names[0]}.png'), cv2.IMREAD_UNCHANGED)
+    assert np.array_equal(again, labels) and len(list((place / 'demo/vis').glob('*.jpg'))) == 4
+    code, output = tool('test.py', 'dense.py', dense, '--work-dir', 'shown', '--tta', '--out', 'several')
+    assert code == 0 and 'mIoU' in output and len(list((place / 'several').glob('*.png'))) == 4, output[-3000:]
+    code, output = tool('test.py', 'dense.py', dense, '--out', 'labels.txt')
+    assert code == 1 and 'labels.txt: expected a file name that ends in .pkl, or for label images a folder' in output
 
 
 def test_one_shot_by_both_tasks(tool, place, dense):

@@ -22,6 +22,7 @@ from projects.runtime.atomic import write_atomic
 from projects.runtime.command_line import run_tool
 from projects.runtime.errors import ConfigError, UserError
 
+NOT_METRICS = ('step', 'epoch', 'iter', 'time', 'data_time', 'memory')
 TRAIN = Path(__file__).resolve().parents[1] / 'train.py'
 EPILOG = """
 Distillation on BCCD, a teacher and five students of three seeds each:
@@ -128,8 +129,8 @@ def last_metrics(work_dir: Path) -> dict[str, float]:
             if not line.endswith('}'):
                 continue  # cut off by a kill
             record = json.loads(line)
-            metrics = {key: value for key, value in record.items() if '/' in key}
-            last = metrics or last
+            if 'loss' not in record and 'lr' not in record:  # of an evaluation, not of training
+                last = {key: value for key, value in record.items() if key not in NOT_METRICS} or last
     if not last:
         raise UserError(f'{work_dir}: no evaluation was recorded. The config needs a val_evaluator, and '
                         'train_cfg.val_interval at most its number of epochs')
