@@ -13,5 +13,5 @@ model = dict(
         structure='B',
         gate=dict(type='PoolFCGate'),
         # a few hundred steps are few for the gates: a larger weight than on COCO
-        loss_flops=dict(alpha=0.5, loss_weight=5.0, estimator='expected')))
+        loss_flops=dict(alpha=0.5, loss_weight=5.0)))
 custom_hooks = [dict(type='GateStatisticsHook')]

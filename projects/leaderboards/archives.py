@@ -18,10 +18,11 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
 
-from .report import SubmissionError
+from .report import Problems, SubmissionError
 
 # The earliest date that zip can store.
 _ZIP_EPOCH = (1980, 1, 1, 0, 0, 0)
+PACK_RESULTS = 'pack it from the folder above: tar czf NAME.tar.gz results'
 # What operating systems put into archives and folders on their own.
 SYSTEM_FILES = re.compile(r'(^|/)(__MACOSX|\.DS_Store|\._[^/]*|Thumbs\.db)(/|$)')
 
@@ -103,6 +104,29 @@ def write_tar_gz(path: Path, members: Iterable[tuple[str, bytes]]) -> None:
             info.size = len(data)
             info.mode = 0o644
             archive.addfile(info, io.BytesIO(data))
+
+
+@contextmanager
+def open_tar_gz(path: Path, problems: Problems) -> Iterator[tarfile.TarFile]:
+    """Open a gzip'd tar with results/ in it that is to be checked; a wrong ending is noted in ``problems``.
+
+    Raises:
+        SubmissionError: The file is missing, not compressed with gzip, or cannot be read in the block.
+    """
+    if not path.is_file():
+        raise SubmissionError(path, ['no such file'])
+    if not path.name.endswith(('.tar.gz', '.tgz')):
+        problems.add('the archive must be called NAME.tar.gz or NAME.tgz', path.name)
+    with open(path, 'rb') as stream:
+        if stream.read(2) != b'\x1f\x8b':
+            raise SubmissionError(path, [
+                *problems.lines(), 'not compressed with gzip (a plain tar or a zip is not '
+                f'evaluated); {PACK_RESULTS}'])
+    try:
+        with tarfile.open(path, 'r:gz') as archive:
+            yield archive
+    except (tarfile.TarError, EOFError, OSError, zlib.error) as error:
+        raise SubmissionError(path, [f'cannot be unpacked ({error}); {PACK_RESULTS}']) from error
 
 
 def checked_name(text: str, option: str) -> str:

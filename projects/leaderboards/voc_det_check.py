@@ -8,12 +8,11 @@ from __future__ import annotations
 import math
 import re
 import tarfile
-import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from .archives import size_and_sha256
+from .archives import PACK_RESULTS, open_tar_gz, size_and_sha256
 from .report import Problems, Report, SubmissionError
 from .voc_det import (
     VOC_CLASSES,
@@ -53,7 +52,8 @@ def validate(path: str | Path, *, competition: str = 'comp4', year: str = '2012'
                            split or default_split(image_set))
     sizes = None if image_dir is None else _Sizes(Path(image_dir))
     lines = _Lines(problems, read_image_set(image_set), sizes)
-    found = _read_archive(path, {pattern.format(name) for name in classes}, lines, problems)
+    with open_tar_gz(path, problems) as archive:
+        found = _read_members(archive, {pattern.format(name) for name in classes}, lines, problems)
     missing = [name for name in classes if pattern.format(name) not in found]
     if missing:
         problems.add(f'expected one file per class, {pattern.format("<class>")}; a class without '
@@ -160,26 +160,6 @@ class _Lines:
         return texts
 
 
-def _read_archive(path: Path, expected: set[str], lines: _Lines,
-                  problems: Problems) -> dict[str, int]:
-    """Check layout and lines; the number of lines of each expected file that is there."""
-    if not path.is_file():
-        raise SubmissionError(path, ['no such file'])
-    if not path.name.endswith(('.tar.gz', '.tgz')):
-        problems.add('the archive must be called NAME.tar.gz or NAME.tgz', path.name)
-    with open(path, 'rb') as stream:
-        if stream.read(2) != b'\x1f\x8b':
-            raise SubmissionError(path, [
-                *problems.lines(), 'not compressed with gzip (a plain tar or a zip is not '
-                'evaluated); pack it with: tar czf NAME.tar.gz results'])
-    try:
-        with tarfile.open(path, 'r:gz') as archive:
-            return _read_members(archive, expected, lines, problems)
-    except (tarfile.TarError, EOFError, OSError, zlib.error) as error:
-        raise SubmissionError(path, [f'cannot be unpacked ({error}); pack it again with: tar czf '
-                                     'NAME.tar.gz results']) from error
-
-
 def _read_members(archive: tarfile.TarFile, expected: set[str], lines: _Lines,
                   problems: Problems) -> dict[str, int]:
     found: dict[str, int] = {}
@@ -199,8 +179,7 @@ def _read_members(archive: tarfile.TarFile, expected: set[str], lines: _Lines,
 def _stranger(name: str, expected: set[str]) -> tuple[str, str]:
     """What is wrong with a member that is not expected, and its name."""
     if name.split('/')[0] != 'results':
-        return ('the first folder in the archive must be results/; pack it from the folder above: '
-                'tar czf NAME.tar.gz results'), name
+        return f'the first folder in the archive must be results/; {PACK_RESULTS}', name
     wanted, found = _NAME.fullmatch(min(expected)), _NAME.fullmatch(name)
     for part in ('year', 'competition', 'split'):
         if wanted and found and wanted[part] != found[part]:

@@ -6,7 +6,6 @@ days later ("Results were not generated properly"). Sources: this folder's READM
 from __future__ import annotations
 
 import tarfile
-import zlib
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -14,13 +13,11 @@ import numpy as np
 from tqdm import tqdm
 
 from . import png_files
-from .archives import size_and_sha256
+from .archives import PACK_RESULTS, open_tar_gz, size_and_sha256
 from .label_maps import LARGEST_PNG, check_size, decode_labels, image_sizes
-from .report import Problems, Report, SubmissionError
+from .report import Problems, Report
 from .voc_det import default_split, read_image_set
 from .voc_seg import NUM_CLASSES, TEST_IMAGES, check_names, colour_map, folder_name, label_fault
-
-_PACK = 'pack it from the folder above: tar czf NAME.tar.gz results'
 
 
 def validate(path: str | Path, *, competition: str = 'comp6', year: str = '2012',
@@ -45,7 +42,9 @@ def validate(path: str | Path, *, competition: str = 'comp6', year: str = '2012'
     known = read_image_set(image_set)
     sizes = image_sizes(image_dir) if image_dir else None
     check = _Check(folder, sizes, problems)
-    _read_archive(path, check, problems)
+    with open_tar_gz(path, problems) as archive:
+        for member in tqdm(archive, desc='checking', unit='file', disable=None):
+            check.member(archive, member)
     check_names(check.found, known, problems)
     if known is None and len(check.found) != TEST_IMAGES:
         problems.add(f'expected the {TEST_IMAGES} images of the test set of VOC2012, found {len(check.found)}; for '
@@ -72,7 +71,7 @@ class _Check:
         if member.isdir() and f'{self.folder}/'.startswith(f'{member.name}/'):
             return
         if member.name.split('/')[0] != 'results':
-            self.problems.add(f'the first folder in the archive must be results/; {_PACK}', member.name)
+            self.problems.add(f'the first folder in the archive must be results/; {PACK_RESULTS}', member.name)
         elif folder != self.folder or not name.endswith('.png') or not member.isfile():
             self.problems.add(f'only {self.folder}/IMAGE.png may be in the archive; take the others out, or check with '
                               'the options competition, year and split', member.name)
@@ -119,20 +118,3 @@ class _Check:
             texts.append(f'{self.without_size} images are not in the folder of the images; their sizes were not '
                          'checked')
         return texts
-
-
-def _read_archive(path: Path, check: _Check, problems: Problems) -> None:
-    if not path.is_file():
-        raise SubmissionError(path, ['no such file'])
-    if not path.name.endswith(('.tar.gz', '.tgz')):
-        problems.add('the archive must be called NAME.tar.gz or NAME.tgz', path.name)
-    with open(path, 'rb') as stream:
-        if stream.read(2) != b'\x1f\x8b':
-            raise SubmissionError(path, [*problems.lines(), 'not compressed with gzip (a plain tar or a zip is not '
-                                         f'evaluated); {_PACK}'])
-    try:
-        with tarfile.open(path, 'r:gz') as archive:
-            for member in tqdm(archive, desc='checking', unit='file', disable=None):
-                check.member(archive, member)
-    except (tarfile.TarError, EOFError, OSError, zlib.error) as error:
-        raise SubmissionError(path, [f'cannot be unpacked ({error}); {_PACK}']) from error
