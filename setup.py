@@ -13,8 +13,9 @@ from setuptools import find_namespace_packages, setup
 
 DET = ['mmdet>=3.3', 'mmcv>=2.1']
 SEG = ['mmsegmentation>=1.2', 'mmcv>=2.1', 'ftfy', 'regex']
-DET3D = ['mmdet3d>=1.4', 'mmdet>=3.3', 'mmcv>=2.1', 'nuscenes-devkit']
+DET3D = ['mmdet3d>=1.4', 'mmdet>=3.3', 'mmcv>=2.1', 'nuscenes-devkit', 'scipy']
 PRUNE = [*SEG, 'torch-pruning>=1.5']
+GPU3D = [*DET3D, 'spconv-cu126>=2.3.8; platform_system == "Linux"']  # the faster engine of sparse convolution on GPUs
 ONNX = ['onnx', 'onnxscript', 'onnxruntime']
 TEST = ['pytest', 'pytest-xdist', 'ruff', *ONNX]
 
@@ -63,7 +64,7 @@ setup(
     packages=find_namespace_packages(include=['projects', 'projects.*'], exclude=['*.csrc']),
     package_data={'': ['*.md', 'csrc/*.h', 'csrc/*.cpp']},
     install_requires=['torch', 'numpy', 'mmengine>=0.10.7', 'matplotlib', 'scikit-learn', 'tqdm'],
-    extras_require={'det': DET, 'seg': SEG, 'det3d': DET3D, 'prune': PRUNE, 'onnx': ONNX, 'test': TEST,
+    extras_require={'det': DET, 'seg': SEG, 'det3d': DET3D, 'gpu3d': GPU3D, 'prune': PRUNE, 'onnx': ONNX, 'test': TEST,
                     'all': DET + SEG + DET3D + PRUNE},
     ext_modules=extensions,
     cmdclass=commands,

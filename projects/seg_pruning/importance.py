@@ -108,8 +108,9 @@ def fill_unseen(values: Importance, model: nn.Module, graph: ChannelGraph) -> Im
     missing = [name for name in graph.groups if name not in values]
     if not missing:
         return values
-    level = torch.cat(list(values.values())).mean() if values else torch.tensor(1.0)
-    norms = weight_importance('l1', model, graph)
+    level = torch.cat(list(values.values())).mean().item() if values else 1.0
+    device = next(iter(values.values())).device if values else 'cpu'
+    norms = {name: value.to(device) for name, value in weight_importance('l1', model, graph).items()}
     return {name: values[name] if name in values else norms[name] * level for name in graph.groups}
 
 

@@ -38,6 +38,11 @@ EPILOG = """
 On CamVid at reduced size, about one CPU hour in all:
 
   python tools/analysis_tools/compare_pruners.py --jobs 2
+
+Longer, on a GPU: twice the dense steps, twice the search (with half of the scores' learning rate), twice the rest
+
+  python tools/analysis_tools/compare_pruners.py --jobs 18 --iters 600 100 200 \\
+      --search-options optim_wrapper.score_optimizer.lr=0.01
 """
 
 
@@ -162,7 +167,7 @@ class Plan:
             return [self._train(iters + self.iters['search'], self.control, 'none', seed, [f'load_from={start}'])]
         if pruner in SEARCHED:
             options = [f'load_from={start}', f'custom_hooks.0.target={self.args.target}',
-                       'val_dataloader.dataset.indices=1', *SEARCHED[pruner]]
+                       'val_dataloader.dataset.indices=1', *SEARCHED[pruner], *self.args.search_options]
             first = self._train(self.iters['search'], self.args.search, f'{pruner}_search', seed, options, metric=False)
             stem = first.folder / 'pruned'
         else:
@@ -248,6 +253,7 @@ def parse_args(argv=None) -> argparse.Namespace:
                         help='iterations, instead of those of the configs')
     parser.add_argument('--jobs', type=int, default=1, help='processes at a time, each with one thread (default: 1)')
     parser.add_argument('--out', type=Path, default=Path('work_dirs/compare_pruners'), help='default: %(default)s')
+    parser.add_argument('--search-options', nargs='+', default=[], metavar='KEY=VALUE', help='for the searches alone')
     parser.add_argument('--cfg-options', nargs='+', default=[], metavar='KEY=VALUE', help='for every training')
     args = parser.parse_args(argv)
     if len(set(args.seeds)) != len(args.seeds):
