@@ -1,11 +1,11 @@
 # MaskGroup on S3DIS: trained on areas 1, 2, 3, 4 and 6, tested on area 5.
 #
-# The other folds of the 6-fold protocol, here area 1 (the mean over areas 1 to 6 of each figure is reported):
-#   python tools/train.py configs/mask_group_m16_s3dis_area5.py --work-dir work_dirs/mask_group_s3dis_area1 --cfg-options \
-#     train_dataloader.dataset.dataset.ann_files="['s3dis_infos_Area_2.pkl','s3dis_infos_Area_3.pkl',
-#       's3dis_infos_Area_4.pkl','s3dis_infos_Area_5.pkl','s3dis_infos_Area_6.pkl']" \
-#     val_dataloader.dataset.ann_files="['s3dis_infos_Area_1.pkl']" \
-#     test_dataloader.dataset.ann_files="['s3dis_infos_Area_1.pkl']"
+# The 6-fold protocol: each area is held out once, and the mean over the six is reported. Area $A:
+#   A=1; O=$(for a in 1 2 3 4 5 6; do [ $a = $A ] || printf s3dis_infos_Area_$a.pkl,; done)
+#   python tools/train.py configs/mask_group_m16_s3dis_area5.py --work-dir work_dirs/mask_group_s3dis_area$A \
+#     --cfg-options "train_dataloader.dataset.dataset.ann_files=[${O%,}]" \
+#     "val_dataloader.dataset.ann_files=[s3dis_infos_Area_$A.pkl]" \
+#     "test_dataloader.dataset.ann_files=[s3dis_infos_Area_$A.pkl]"
 _base_ = [
     '_base_/models/mask_group.py', '_base_/datasets/s3dis_grouping.py', '_base_/schedules/grouping_384e.py'
 ]

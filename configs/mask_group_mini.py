@@ -28,5 +28,6 @@ param_scheduler = [
          end=max_epochs, convert_to_iter_based=True)
 ]
 randomness = dict(seed=0)
+log_processor = dict(window_size=12)  # an epoch
 auto_scale_lr = dict(base_batch_size=2)
 default_hooks = dict(logger=dict(interval=12), checkpoint=dict(interval=20, max_keep_ckpts=1, save_best=None))

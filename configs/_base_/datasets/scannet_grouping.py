@@ -1,4 +1,5 @@
-# ScanNet V2 for grouping: 1201 scans to train on, 312 to validate. Files: tools/dataset_converters/scannet_to_mmdet3d.py
+# ScanNet V2 for grouping: 1201 scans to train on, 312 to validate. Files:
+# tools/dataset_converters/scannet_to_mmdet3d.py
 data_root = '{{$MMDOWNSTREAM_DATA:data}}/scannet/'
 dataset_type = 'ScanNetGroupingDataset'
 voxel_size = 0.02  # metres
