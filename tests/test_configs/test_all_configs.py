@@ -8,7 +8,8 @@ from mmengine.config import Config
 HERE = Path(__file__).resolve().parent
 CONFIGS = sorted(HERE.parents[1].glob('configs/*.py'))
 RUN_BY = dict(mmdet='test_detection_configs.py', mmengine='test_restoration_configs.py',
-              mmseg='../test_seg_pruning/test_segmentation_configs.py', mmdet3d='../test_point_grouping/test_mask_group.py')
+              mmseg='../test_seg_pruning/test_segmentation_configs.py',
+              mmdet3d='../test_point_grouping/test_mask_group.py')
 
 
 @pytest.fixture(params=CONFIGS, ids=lambda path: path.stem)
