@@ -22,6 +22,17 @@ def _load_tool(path):
     return module
 
 
+@pytest.fixture(autouse=True, scope='module')
+def no_default_scope():
+    """Every test file begins without mmengine's default scope, as in a process of its own.
+
+    The scope outlives a test: names would be looked up in the registry of whatever library was tested before.
+    """
+    registry = sys.modules.get('mmengine.registry')
+    if registry is not None:
+        registry.DefaultScope._instance_dict.clear()
+
+
 @pytest.fixture(scope='session')
 def load_tool():
     """Function: a script, by its path under tools/, as a module."""
