@@ -33,6 +33,7 @@ from projects.runtime.config_files import check_scope, load_config
 from projects.runtime.data_options import apply_data_options
 from projects.runtime.dataset_configs import split_datasets
 from projects.runtime.errors import ConfigError, DataError
+from projects.runtime.prediction_dump import label_png
 
 IMAGE_SUFFIXES = ('.jpg', '.jpeg', '.png', '.bmp', '.webp', '.tif', '.tiff', '.ppm')
 
@@ -159,12 +160,9 @@ class Segmentor:
 
     def write(self, image: Path, name: Path, sample) -> None:
         """Write the labels, and the picture with them."""
-        import cv2
-
         labels = sample.pred_sem_seg.data[0].cpu().numpy()
         self.counts.update(dict(zip(*np.unique(labels, return_counts=True), strict=True)))
-        write_atomic(self.args.out_dir / 'preds' / f'{name}.png',
-                     cv2.imencode('.png', labels.astype(np.uint8 if labels.max() < 256 else np.uint16))[1].tobytes())
+        write_atomic(self.args.out_dir / 'preds' / f'{name}.png', label_png(labels))
         out = self.args.out_dir / 'vis' / f'{name}.jpg'
         out.parent.mkdir(parents=True, exist_ok=True)
         self.painter.add_datasample(image.name, mmcv.imread(str(image), channel_order='rgb'), data_sample=sample.cpu(),

@@ -25,6 +25,11 @@ def check_out(out: str, scope: str) -> None:
         raise ConfigError(f'--out {out}: expected a file name that ends in .pkl{folder}.')
 
 
+def label_png(labels: np.ndarray) -> bytes:
+    """The PNG of labels (H, W): 8 bits a pixel, 16 where a label is above 255."""
+    return cv2.imencode('.png', labels.astype(np.uint8 if labels.max() < 256 else np.uint16))[1].tobytes()
+
+
 class LabelImages(BaseMetric):
     """Writes the predicted labels of each image as `FOLDER/NAME.png`, one number a pixel, when it is tested.
 
@@ -39,7 +44,7 @@ class LabelImages(BaseMetric):
         self.folder, self.sources = Path(folder), {}
 
     def process(self, data_batch: dict, data_samples: list[dict]) -> None:
-        """Write the labels of a batch; 8 bits a pixel, 16 where a label is above 255.
+        """Write the labels of a batch.
 
         Raises:
             DataError: two images of one name.
@@ -50,9 +55,7 @@ class LabelImages(BaseMetric):
             if self.sources.setdefault(path.name, source) != source:
                 raise DataError(f'--out {self.folder}: {source} and {self.sources[path.name]} would both be written to '
                                 f'{path.name}. Expected images of distinct names; test the folders one by one')
-            labels = np.asarray(sample['pred_sem_seg']['data'].cpu())[0]
-            labels = labels.astype(np.uint8 if labels.max() < 256 else np.uint16)
-            write_atomic(path, cv2.imencode('.png', labels)[1].tobytes())
+            write_atomic(path, label_png(np.asarray(sample['pred_sem_seg']['data'].cpu())[0]))
             self.results.append(None)
 
     def compute_metrics(self, results: list) -> dict:
