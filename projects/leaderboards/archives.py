@@ -1,4 +1,4 @@
-"""Archives whose bytes depend on their contents only, written atomically.
+"""Archives whose bytes depend on their contents only, written atomically and in pieces.
 
 Entries carry a fixed time stamp, owner and mode, so that the same predictions give the same
 SHA-256 on the same zlib; a run that is cut off leaves no half archive under the final name.
@@ -7,24 +7,21 @@ from __future__ import annotations
 
 import gzip
 import hashlib
-import io
 import os
 import re
 import tarfile
+import tempfile
 import zipfile
-import zlib
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
 
-from .report import Problems, SubmissionError
+from .report import SubmissionError
 
 # The earliest date that zip can store.
 _ZIP_EPOCH = (1980, 1, 1, 0, 0, 0)
-PACK_RESULTS = 'pack it from the folder above: tar czf NAME.tar.gz results'
-# What operating systems put into archives and folders on their own.
-SYSTEM_FILES = re.compile(r'(^|/)(__MACOSX|\.DS_Store|\._[^/]*|Thumbs\.db)(/|$)')
+_IN_MEMORY = 8 << 20  # bytes of a tar's member, whose size must be known first; beyond, it waits on the disk
 
 
 @contextmanager
@@ -51,15 +48,17 @@ def zip_with_one_member(path: Path, member: str) -> Iterator[BinaryIO]:
             yield handle
 
 
-def write_zip(path: Path, members: Iterable[tuple[str, bytes]], compress: bool = False) -> None:
-    """Write ``(name, data)`` pairs, in the order given, as a zip; one member is in memory at a time.
+def write_zip(path: Path, members: Iterable[tuple[str, Iterable[bytes]]], compress: bool = False) -> None:
+    """Write ``(name, pieces of data)`` pairs, in the order given, as a zip; one piece is in memory at a time.
 
     They are stored as they are, as fits PNG files, or compressed.
     """
     method = zipfile.ZIP_DEFLATED if compress else zipfile.ZIP_STORED
     with atomic_file(path) as stream, zipfile.ZipFile(stream, 'w') as archive:
-        for name, data in members:
-            archive.writestr(_zip_info(name, method), data)
+        for name, pieces in members:
+            with archive.open(_zip_info(name, method), 'w') as handle:
+                for piece in pieces:
+                    handle.write(piece)
 
 
 def _zip_info(member: str, compression: int) -> zipfile.ZipInfo:
@@ -70,63 +69,19 @@ def _zip_info(member: str, compression: int) -> zipfile.ZipInfo:
     return info
 
 
-@contextmanager
-def open_zip(path: Path, no_zip: str) -> Iterator[zipfile.ZipFile]:
-    """Open a zip that is to be checked.
-
-    Args:
-        path: The file.
-        no_zip: What the error says if it is no zip.
-
-    Raises:
-        SubmissionError: The file is missing or no zip, or cannot be read in the block.
-    """
-    if not path.is_file():
-        raise SubmissionError(path, ['no such file'])
-    if not zipfile.is_zipfile(path):
-        raise SubmissionError(path, [no_zip])
-    try:
-        with zipfile.ZipFile(path) as archive:
-            yield archive
-    except (zipfile.BadZipFile, NotImplementedError, RuntimeError, EOFError, zlib.error) as error:
-        # Damaged, packed by an unknown method, or encrypted.
-        raise SubmissionError(path, [f'cannot be unzipped ({error}); pack it again with the '
-                                     'deflate method and no password']) from error
-
-
-def write_tar_gz(path: Path, members: Iterable[tuple[str, bytes]]) -> None:
-    """Write ``(name, data)`` pairs, in the order given, as a gzip'd tar."""
+def write_tar_gz(path: Path, members: Iterable[tuple[str, Iterable[bytes]]]) -> None:
+    """Write ``(name, pieces of data)`` pairs, in the order given, as a gzip'd tar."""
     with (atomic_file(path) as stream,
           gzip.GzipFile('', 'wb', fileobj=stream, mtime=0) as packed,
           tarfile.open(fileobj=packed, mode='w', format=tarfile.USTAR_FORMAT) as archive):
-        for name, data in members:
-            info = tarfile.TarInfo(name)
-            info.size = len(data)
-            info.mode = 0o644
-            archive.addfile(info, io.BytesIO(data))
-
-
-@contextmanager
-def open_tar_gz(path: Path, problems: Problems) -> Iterator[tarfile.TarFile]:
-    """Open a gzip'd tar with results/ in it that is to be checked; a wrong ending is noted in ``problems``.
-
-    Raises:
-        SubmissionError: The file is missing, not compressed with gzip, or cannot be read in the block.
-    """
-    if not path.is_file():
-        raise SubmissionError(path, ['no such file'])
-    if not path.name.endswith(('.tar.gz', '.tgz')):
-        problems.add('the archive must be called NAME.tar.gz or NAME.tgz', path.name)
-    with open(path, 'rb') as stream:
-        if stream.read(2) != b'\x1f\x8b':
-            raise SubmissionError(path, [
-                *problems.lines(), 'not compressed with gzip (a plain tar or a zip is not '
-                f'evaluated); {PACK_RESULTS}'])
-    try:
-        with tarfile.open(path, 'r:gz') as archive:
-            yield archive
-    except (tarfile.TarError, EOFError, OSError, zlib.error) as error:
-        raise SubmissionError(path, [f'cannot be unpacked ({error}); {PACK_RESULTS}']) from error
+        for name, pieces in members:
+            with tempfile.SpooledTemporaryFile(_IN_MEMORY, dir=path.parent) as data:
+                data.writelines(pieces)
+                info = tarfile.TarInfo(name)
+                info.size = data.tell()
+                info.mode = 0o644
+                data.seek(0)
+                archive.addfile(info, data)
 
 
 def checked_name(text: str, option: str) -> str:

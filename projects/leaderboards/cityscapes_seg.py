@@ -16,14 +16,14 @@ from tqdm import tqdm
 from . import png_files
 from .archives import checked_name, write_zip
 from .label_maps import LabelMap, check_size, image_sizes, label_maps
-from .report import Problems, SubmissionError
+from .report import Fault, Problems, SubmissionError
 
 LABEL_IDS = (7, 8, 11, 12, 13, 17, 19, 20, 21, 22, 23, 24, 25, 26, 27, 28, 31, 32, 33)
 """Label id of each train id."""
 TEST_IMAGES, TEST_SIZE = 1525, (2048, 1024)
 TEST_CITIES = ('berlin', 'bielefeld', 'bonn', 'leverkusen', 'mainz', 'munich')
 IMAGE_SUFFIX = '_leftImg8bit'
-_NAME = re.compile(r'(?P<city>[a-z]+(?:-[a-z]+)*)_(?P<sequence>\d{6})_(?P<frame>\d{6})(?!\d)')
+_NAME = re.compile(r'(?P<city>[a-z]+(?:-[a-z]+)*)_(?P<sequence>\d{6})_(?P<frame>\d{6})(?!\d)', re.ASCII)
 _SUBJECT = 'predictions for cityscapes-seg'
 
 
@@ -126,12 +126,13 @@ def size_of(key: str, expected: Mapping[str, tuple[int, int]] | None) -> tuple[i
 
 def _members(maps: Mapping[str, LabelMap], table: np.ndarray,
              expected: Mapping[str, tuple[int, int]] | None,
-             problems: Problems) -> Iterator[tuple[str, bytes]]:
+             problems: Problems) -> Iterator[tuple[str, Iterable[bytes]]]:
     for key in tqdm(sorted(maps), desc='writing', unit='image', disable=None):
         entry = maps[key]
-        labels = entry.load()
-        if isinstance(labels, str):
-            problems.add(labels, entry.where)
+        try:
+            labels = entry.load()
+        except Fault as fault:
+            problems.note(fault, entry.where)
             continue
         check_size(entry.where, labels.shape[::-1], size_of(key, expected), problems)
         numbers = table[labels]
@@ -140,5 +141,5 @@ def _members(maps: Mapping[str, LabelMap], table: np.ndarray,
             problems.add('numbers must be ids of the kind that the option ids names: train (0 to 18) or '
                          'label (7, 8, 11, ... 33)', f'{entry.where}: {value}')
             continue
-        yield f'{key}{IMAGE_SUFFIX}.png', png_files.encode(numbers.astype(np.uint8))
+        yield f'{key}{IMAGE_SUFFIX}.png', [png_files.encode(numbers.astype(np.uint8))]
     problems.raise_if_any()

@@ -6,17 +6,16 @@ README.
 """
 from __future__ import annotations
 
-import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
-from tqdm import tqdm
 
 from . import png_files
-from .archives import SYSTEM_FILES, open_zip, size_and_sha256
+from .archive_members import Member, open_zip
+from .archives import size_and_sha256
 from .cityscapes_seg import LABEL_IDS, NAME_FAULT, check_names, expected_sizes, image_key, size_of
-from .label_maps import LARGEST_PNG, check_size, decode_labels
+from .label_maps import check_labels, check_size
 from .report import Problems, Report
 
 
@@ -34,16 +33,17 @@ def validate(path: str | Path, *, image_dir: str | Path | None = None) -> Report
     path, problems = Path(path), Problems(path)
     expected = expected_sizes(image_dir)
     check = _Check(expected, problems)
-    with open_zip(path, 'not a zip file; put the PNG files into one: zip -j NAME.zip FOLDER/*.png') as archive:
-        if path.suffix != '.zip':
-            problems.add('the archive must be called NAME.zip; rename it', path.name)
-        for info in tqdm(archive.infolist(), desc='checking', unit='file', disable=None):
-            check.member(archive, info)
+    with open_zip(path, 'put the PNG files into one: zip -j -X NAME.zip FOLDER/*.png', problems) as members:
+        for member in members:
+            check.member(member)
     check_names(check.found, expected, problems)
     check.whole_archive()
     problems.raise_if_any()
     size, sha256 = size_and_sha256(path)
-    return Report('cityscapes-seg', path, len(check.found), len(check.found), size, sha256, check.warnings())
+    whose = 'the test set' if expected is None else str(image_dir)
+    return Report('cityscapes-seg', path, len(check.found), len(check.found), size, sha256, check.warnings(), [
+        f'exactly one PNG for each image of {whose}, of its size',
+        '8-bit labels that decode, and are no train ids'])
 
 
 class _Check:
@@ -54,18 +54,11 @@ class _Check:
         self.found: dict[str, str] = {}
         self.ids = np.zeros(256, dtype=bool)
 
-    def member(self, archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> None:
+    def member(self, member: Member) -> None:
         """Note what is wrong with one member."""
-        name = info.filename
-        parts = name.replace('\\', '/').split('/')
+        name = member.name
         key = image_key(Path(name).stem)
-        if SYSTEM_FILES.search(name):
-            self.problems.add('system files (__MACOSX, .DS_Store) in the zip; pack it with zip -j -X', name)
-        elif '..' in parts or not parts[0]:
-            self.problems.add('paths in the zip must stay inside of it; pack it with zip -j', name)
-        elif info.is_dir():
-            return
-        elif not name.endswith('.png'):
+        if not name.endswith('.png'):
             self.problems.add('only PNG files (.png) may be in the archive', name)
         elif key is None:
             self.problems.add(NAME_FAULT, name)
@@ -74,23 +67,16 @@ class _Check:
                               f'{self.found[key]}; {name}')
         else:
             self.found[key] = name
-            if info.file_size > LARGEST_PNG:
-                self.problems.add('a file is too large for a label map', f'{name}: {info.file_size} bytes')
-            else:
-                self.image(key, archive.read(info))
+            if member.fits(png_files.LARGEST_PNG, png_files.TOO_LARGE, self.problems):
+                with member.open(self.problems) as stream:
+                    self._image(key, stream.read())
 
-    def image(self, key: str, data: bytes) -> None:
-        """Note what is wrong with one PNG."""
-        header, name = png_files.read_header(data), self.found[key]
+    def _image(self, key: str, data: bytes) -> None:
+        size, _ = check_labels(data)
         wanted = size_of(key, self.expected)
-        if header is not None and wanted is not None and header[0] != wanted:
-            check_size(name, header[0], wanted, self.problems)  # before it is decoded
-            return
-        labels = decode_labels(data)
-        if isinstance(labels, str):
-            self.problems.add(labels, name)
-        else:
-            self.ids[np.unique(labels)] = True
+        check_size(self.found[key], size, wanted, self.problems)
+        if wanted in (None, size):  # or it is not decoded
+            self.ids[np.unique(png_files.decode(data)[0])] = True
 
     def whole_archive(self) -> None:
         """Note train ids: they show in all files together."""

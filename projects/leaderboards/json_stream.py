@@ -45,7 +45,7 @@ class _Window:
                           f'found {found}')
 
 
-def iter_array(stream: TextIO, chunk: int = 1 << 20) -> Iterator[Any]:
+def iter_array(stream: TextIO, chunk: int = 1 << 16) -> Iterator[Any]:
     """Yield the elements of the JSON array that ``stream`` holds.
 
     Args:

@@ -14,11 +14,10 @@ import numpy as np
 
 from . import png_files
 from .detections import to_array
-from .report import Problems, SubmissionError
+from .report import Fault, Problems, SubmissionError
 from .results_file import load_results
 
 LABEL_FORMATS = ('8-bit grey', '8-bit palette')
-LARGEST_PNG = 64 << 20  # bytes; far above any label map of the tracks
 _IMAGES = ('.png', '.jpg', '.jpeg')
 
 
@@ -29,12 +28,12 @@ class LabelMap:
     Attributes:
         where: The file or image that they are from, for messages.
         stem: File name without folder and ending.
-        load: Function: the labels, (H, W) uint8, or what is wrong with them.
+        load: Function: the labels, (H, W) uint8; raises :class:`Fault` if they are none.
     """
 
     where: str
     stem: str
-    load: Callable[[], np.ndarray | str]
+    load: Callable[[], np.ndarray]
 
 
 def read(path: str | Path) -> Path | list[dict]:
@@ -53,7 +52,7 @@ def label_maps(results: str | Path | Iterable[Mapping], problems: Problems) -> l
         if not folder.is_dir():
             raise SubmissionError(folder, ['no such folder; expected one with a PNG per image, as '
                                            'tools/test.py CONFIG CHECKPOINT --out FOLDER writes'])
-        found = [LabelMap(str(file), file.stem, lambda file=file: decode_labels(file.read_bytes()))
+        found = [LabelMap(str(file), file.stem, lambda file=file: _read_file(file))
                  for file in sorted(folder.rglob('*.png'))]
     else:
         found = list(_of_predictions(results, problems))
@@ -62,23 +61,25 @@ def label_maps(results: str | Path | Iterable[Mapping], problems: Problems) -> l
     return sorted(found, key=lambda entry: entry.stem)
 
 
-def decode_labels(data: bytes) -> np.ndarray | str:
-    """The labels in a PNG's bytes, or what is wrong with it and what to do."""
-    fault = label_fault(png_files.read_header(data))
-    if fault is not None:
-        return fault
-    labels = png_files.decode(data)
-    return f'the pixels cannot be decoded ({labels}); write the file again' if isinstance(labels, str) else labels
+def _read_file(file: Path) -> np.ndarray:
+    if file.stat().st_size > png_files.LARGEST_PNG:
+        raise Fault(png_files.TOO_LARGE, f'{file.stat().st_size} bytes')
+    data = file.read_bytes()
+    check_labels(data)
+    return png_files.decode(data)[0]
 
 
-def label_fault(header: tuple[tuple[int, int], str] | None) -> str | None:
-    """What is wrong with a PNG of this header, and what to do; None if it holds 8-bit labels."""
-    if header is None:
-        return 'not a PNG file; save the labels losslessly as PNG'
-    if header[1] not in LABEL_FORMATS:
-        return (f'expected one 8-bit label a pixel (grey or palette), found {header[1]}; coloured '
-                'pictures are no label maps')
-    return None
+def check_labels(data: bytes) -> tuple[tuple[int, int], str]:
+    """Size (width, height) and format of a PNG of labels, by its first bytes.
+
+    Raises:
+        Fault: It is none.
+    """
+    size, kind = png_files.read_header(data)
+    if kind not in LABEL_FORMATS:
+        raise Fault('expected one 8-bit label a pixel (grey or palette); coloured pictures are no label maps',
+                    f'found {kind}')
+    return size, kind
 
 
 def _of_predictions(results: Iterable[Mapping], problems: Problems) -> Iterator[LabelMap]:
@@ -93,16 +94,16 @@ def _of_predictions(results: Iterable[Mapping], problems: Problems) -> Iterator[
         yield LabelMap(where, Path(where).stem, lambda labels=labels: _as_labels(labels))
 
 
-def _as_labels(values: Any) -> np.ndarray | str:
+def _as_labels(values: Any) -> np.ndarray:
     array = to_array(values)
     if array.ndim == 3 and len(array) == 1:
         array = array[0]
     if array.ndim != 2 or not array.size:
-        return f'pred_sem_seg must have the shape (1, H, W), found {array.shape}'
+        raise Fault('pred_sem_seg must have the shape (1, H, W)', f'found {array.shape}')
     if not (np.isfinite(array).all() and (array == array.round()).all()):
-        return 'labels must be whole numbers; pred_sem_seg, not logits'
+        raise Fault('labels must be whole numbers; pred_sem_seg, not logits')
     if array.min() < 0 or array.max() > 255:
-        return f'labels must lie in 0..255, found {array.min():g} to {array.max():g}'
+        raise Fault('labels must lie in 0..255', f'found {array.min():g} to {array.max():g}')
     return array.astype(np.uint8)
 
 

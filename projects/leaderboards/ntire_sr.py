@@ -19,7 +19,7 @@ from tqdm import tqdm
 from . import png_files
 from .archives import checked_name, write_zip
 from .detections import to_array
-from .report import Problems, SubmissionError
+from .report import Fault, Problems, SubmissionError
 from .results_file import load_results
 
 README = 'readme.txt'
@@ -195,12 +195,10 @@ def _read(results: str | Path | Iterable[Mapping],
         raise SubmissionError(folder, ['no such folder; expected one with a PNG per image'])
     for file in sorted(folder.glob('*.png')):
         with open(file, 'rb') as stream:
-            header = png_files.read_header(stream.read(png_files.HEADER_BYTES))
-        fault = png_files.format_fault(header)
-        if fault is None:
-            yield file.stem, _Result(str(file), header[0], file)
-        else:
-            problems.add(fault, f'{file}: {header[1]}' if header else str(file))
+            try:
+                yield file.stem, _Result(str(file), png_files.check_rgb(stream.read(png_files.HEADER_BYTES)), file)
+            except Fault as fault:
+                problems.note(fault, str(file))
 
 
 def _from_prediction(position: int, result: Any,
@@ -222,7 +220,7 @@ def _from_prediction(position: int, result: Any,
         yield Path(where).stem, _Result(where, (image.shape[1], image.shape[0]), image)
 
 
-def _members(named: Mapping[str, _Result], readme: bytes) -> Iterator[tuple[str, bytes]]:
+def _members(named: Mapping[str, _Result], readme: bytes) -> Iterator[tuple[str, Iterable[bytes]]]:
     for name in tqdm(sorted(named), desc='writing', unit='image', disable=None):
-        yield name, named[name].png()
-    yield README, readme
+        yield name, [named[name].png()]
+    yield README, [readme]

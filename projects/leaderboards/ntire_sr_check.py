@@ -7,13 +7,11 @@ folder's README.
 from __future__ import annotations
 
 import math
-import zipfile
 from pathlib import Path
 
-from tqdm import tqdm
-
 from . import png_files
-from .archives import SYSTEM_FILES, open_zip, size_and_sha256
+from .archive_members import Member, number_in, open_zip
+from .archives import size_and_sha256
 from .ntire_sr import (
     README,
     README_LABELS,
@@ -23,6 +21,8 @@ from .ntire_sr import (
     file_name,
 )
 from .report import Problems, Report
+
+_LARGEST_README = 1 << 16  # bytes
 
 
 def validate(path: str | Path, *, naming: str = 'keep', image_dir: str | Path | None = None,
@@ -41,16 +41,19 @@ def validate(path: str | Path, *, naming: str = 'keep', image_dir: str | Path | 
     """
     path, problems = Path(path), Problems(path)
     expected = expected_sizes(image_dir, checked_naming(naming), scale)
-    with open_zip(path, 'not a zip file; put the PNG files and readme.txt into one: zip -j '
-                        'NAME.zip FOLDER/*.png FOLDER/readme.txt') as archive:
-        members = _check_layout(archive, path, problems)
-        readme = members.pop(README, None)
-        if readme is None:
+    sizes: dict[str, tuple[int, int] | None] = {}
+    with open_zip(path, 'put the PNG files and readme.txt into one: zip -j -X NAME.zip FOLDER/*.png FOLDER/readme.txt',
+                  problems) as members:
+        if all(member.name != README for member in members):
             problems.add(f'{README} with four lines must lie beside the images')
-        else:
-            _check_readme(archive.read(readme), problems)
-        sizes = _check_images(archive, members, naming, problems)
-    if not members:
+        for member in members:
+            if member.name == README:
+                if member.fits(_LARGEST_README, f'{README} must have four lines', problems):
+                    with member.open(problems) as stream:
+                        _check_readme(stream.read(), problems)
+            elif _is_image(member.name, problems):
+                sizes[member.name] = _check_image(member, naming, problems)
+    if not sizes:
         problems.add('expected one PNG for each image of the test set, found none')
     else:
         check_names_and_sizes(sizes, expected, problems)
@@ -59,30 +62,19 @@ def validate(path: str | Path, *, naming: str = 'keep', image_dir: str | Path | 
     unchecked = [] if expected else [
         'names and sizes were not checked: pass the folder of the inputs and the scale (options '
         'image_dir and scale)']
-    return Report('ntire-sr', path, len(sizes), len(sizes), size, sha256, unchecked)
+    return Report('ntire-sr', path, len(sizes), len(sizes), size, sha256, unchecked, [
+        f'PNG files and {README} with its four lines at the root, nothing else', '8-bit RGB that decodes',
+        *([f'one result for each of the {len(expected)} images in {image_dir}, of {scale} times its size']
+          if expected else [])])
 
 
-def _check_layout(archive: zipfile.ZipFile, path: Path,
-                  problems: Problems) -> dict[str, zipfile.ZipInfo]:
-    """The images and the readme, by name."""
-    if path.suffix != '.zip':
-        problems.add('the archive must be called NAME.zip; rename it', path.name)
-    members: dict[str, zipfile.ZipInfo] = {}
-    for info in archive.infolist():
-        name = info.filename
-        if SYSTEM_FILES.search(name):
-            problems.add('system files (__MACOSX, .DS_Store) in the zip; pack it with zip -j -X',
-                         name)
-        elif '/' in name or '\\' in name:
-            problems.add('all files must lie at the root of the zip, without a folder; pack it '
-                         'with zip -j', name)
-        elif name in members:
-            problems.add('a file appears more than once in the archive', name)
-        elif name != README and not name.endswith('.png'):
-            problems.add(f'only PNG files (.png) and {README} may be in the archive', name)
-        else:
-            members[name] = info
-    return members
+def _is_image(name: str, problems: Problems) -> bool:
+    """Whether a name is that of an image at the root; if not, that is noted."""
+    if '/' in name:
+        problems.add('all files must lie at the root of the zip, without a folder; pack it with zip -j', name)
+    elif not name.endswith('.png'):
+        problems.add(f'only PNG files (.png) and {README} may be in the archive', name)
+    return '/' not in name and name.endswith('.png')
 
 
 def _check_readme(data: bytes, problems: Problems) -> None:
@@ -103,26 +95,20 @@ def _check_readme(data: bytes, problems: Problems) -> None:
 
 def _is_time(text: str) -> bool:
     try:
-        return 0 < float(text) < math.inf
+        return 0 < number_in(text.strip()) < math.inf
     except ValueError:
         return False
 
 
-def _check_images(archive: zipfile.ZipFile, members: dict[str, zipfile.ZipInfo], naming: str,
-                  problems: Problems) -> dict[str, tuple[int, int] | None]:
-    """Sizes (width, height) of the images; None for those that are broken or no 8-bit RGB."""
-    sizes: dict[str, tuple[int, int] | None] = dict.fromkeys(members)
-    for name, info in tqdm(members.items(), desc='checking', unit='image', disable=None):
-        if file_name(Path(name).stem, naming) != name:
-            problems.add('naming id expects the number alone, as 0901.png', name)
-        data = archive.read(info)
-        header = png_files.read_header(data)
-        fault = png_files.format_fault(header)
-        if fault is not None:
-            problems.add(fault, f'{name}: {header[1]}' if header else name)
-        elif (reason := png_files.decode_fault(data)) is not None:
-            problems.add('the pixels cannot be decoded; write the file again',
-                         f'{name}: {reason}')
-        else:
-            sizes[name] = header[0]
-    return sizes
+def _check_image(member: Member, naming: str, problems: Problems) -> tuple[int, int] | None:
+    """Size (width, height) of an image; None if it is broken or no 8-bit RGB."""
+    if file_name(Path(member.name).stem, naming) != member.name:
+        problems.add('naming id expects the number alone, as 0901.png', member.name)
+    if not member.fits(png_files.LARGEST_PNG, png_files.TOO_LARGE, problems):
+        return None
+    with member.open(problems) as stream:
+        data = stream.read()
+        size = png_files.check_rgb(data)
+        png_files.decode(data)
+        return size
+    return None

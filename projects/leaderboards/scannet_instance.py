@@ -85,7 +85,7 @@ def _check_scene(scene: str, part: Mapping, num_classes: int, vertices: int | No
 
 
 def _members(found: Mapping[str, Mapping], ids: np.ndarray, max_per_scene: int, decimals: int,
-             dropped: Counter) -> Iterator[tuple[str, bytes]]:
+             dropped: Counter) -> Iterator[tuple[str, Iterable[bytes]]]:
     lists = {}
     for scene, part in tqdm(found.items(), desc='writing', unit='scene', disable=None):
         masks, labels, scores = (to_array(part[key]) for key in _KEYS)
@@ -94,7 +94,7 @@ def _members(found: Mapping[str, Mapping], ids: np.ndarray, max_per_scene: int, 
             member = f'{MASKS}/{scene}_{len(lines):03d}.txt'
             lines.append(f'{member} {ids[int(labels[index])]} {float(scores[index]):.{decimals}f}\n')
             yield member, lines_of(masks[index] != 0)
-        lists[f'{scene}.txt'] = ''.join(lines).encode()
+        lists[f'{scene}.txt'] = [''.join(lines).encode()]
     yield from lists.items()
 
 

@@ -8,19 +8,19 @@ from __future__ import annotations
 
 import math
 import re
-import zipfile
 from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
 
-from tqdm import tqdm
+import numpy as np
 
-from .archives import open_zip, size_and_sha256
+from .archive_members import Member, number_in, open_zip, text_lines
+from .archives import size_and_sha256
 from .report import Problems, Report
 from .scannet_instance import MIN_REGION
 from .scannet_scenes import (
     INSTANCE_IDS,
-    check_names,
+    check_root,
     check_scenes,
     read_numbers,
     scene_names,
@@ -30,7 +30,7 @@ from .scannet_scenes import (
 
 _MANY = 100
 _LARGEST_LIST = 16 << 20  # bytes; a hundred thousand instances
-_INTEGER = re.compile(r'[+-]?\d{1,10}')
+_INTEGER = re.compile(r'[+-]?\d{1,10}', re.ASCII)
 
 
 def validate(path: str | Path, *, mesh_dir: str | Path | None = None, scenes: str | Path | None = None) -> Report:
@@ -48,21 +48,23 @@ def validate(path: str | Path, *, mesh_dir: str | Path | None = None, scenes: st
     path, problems = Path(path), Problems(path)
     names = scene_names(scenes)
     check = _Check(vertex_counts(mesh_dir, names), problems)
-    with open_zip(path, 'not a zip file; pack SCENE.txt and predicted_masks/: zip -r ../NAME.zip .') as archive:
-        if path.suffix != '.zip':
-            problems.add('the archive must be called NAME.zip; rename it', path.name)
-        files = {info.filename: info for info in check_names(archive, problems)}
+    with open_zip(path, 'pack SCENE.txt and predicted_masks/: zip -r -X ../NAME.zip .', problems) as members:
+        check_root(members, problems)
+        files = {member.name: member for member in members}
         lists = [name for name in files if '/' not in name and name.endswith('.txt')]
         check_scenes([name.removesuffix('.txt') for name in lists], names, 'a list SCENE.txt', problems)
         for name in lists:
-            check.scene(archive, files[name], files)
+            check.scene(files[name], files)
         check.leftovers(files)
-        for mask, scene in tqdm(check.masks.items(), desc='checking', unit='mask', disable=None):
-            check.mask(archive, mask, scene)
+        for mask, scene in check.masks.items():
+            check.mask(files[mask], scene)
     problems.raise_if_any()
     size, sha256 = size_and_sha256(path)
     return Report('scannet-instance', path, len(check.masks), len(set(check.masks.values())), size, sha256,
-                  check.warnings(mesh_dir is None) + size_warnings(files.values()))
+                  check.warnings(mesh_dir is None) + size_warnings(files.values()), [
+                      f'a list for each of the {len(names)} scenes, with paths, NYU40 ids and finite confidences',
+                      'every mask there and named once, one integer a line',
+                      'one line a vertex, ' + ('alike in each scene' if mesh_dir is None else 'by the meshes')])
 
 
 class _Check:
@@ -75,22 +77,22 @@ class _Check:
         self.per_scene: Counter[str] = Counter()
         self.small = 0
 
-    def scene(self, archive: zipfile.ZipFile, info: zipfile.ZipInfo, files: Mapping[str, zipfile.ZipInfo]) -> None:
+    def scene(self, member: Member, files: Mapping[str, Member]) -> None:
         """Note what is wrong with the lines of a scene's list."""
-        if info.file_size > _LARGEST_LIST:
-            self.problems.add('a list SCENE.txt is too large: one line an instance is expected in it, masks lie in '
-                              'predicted_masks/', f'{info.filename}: {info.file_size} bytes')
+        if not member.fits(_LARGEST_LIST, 'a list SCENE.txt is too large: one line an instance is expected in it, '
+                           'masks lie in predicted_masks/', self.problems):
             return
-        text = archive.read(info).decode('utf-8', errors='replace')
-        for number, line in enumerate(text.splitlines(), 1):
-            self._line(f'{info.filename} line {number}', line, info.filename.removesuffix('.txt'), files)
+        with member.open(self.problems) as stream:
+            for number, line in enumerate(text_lines(stream), 1):
+                text = line.decode('utf-8', errors='replace').removesuffix('\n').removesuffix('\r')
+                self._line(f'{member.name} line {number}', text, member.name.removesuffix('.txt'), files)
 
-    def _line(self, where: str, line: str, scene: str, files: Mapping[str, zipfile.ZipInfo]) -> None:
+    def _line(self, where: str, line: str, scene: str, files: Mapping[str, Member]) -> None:
         words = line.split(' ')
         if len(words) != 3 or not all(words) or line.split() != words:
             self.problems.add('a line must have three parts with single spaces between: path of the mask, label id, '
                               'confidence', f'{where}: {line[:60]!r}')
-            self.misnamed.update(line.split())  # or its mask would be reported as well
+            self.misnamed.update(word for word in line.split() if word in files)  # or they would be reported as well
             return
         mask, label, score = words
         if not _INTEGER.fullmatch(label) or int(label) not in INSTANCE_IDS:
@@ -113,25 +115,27 @@ class _Check:
             self.masks[mask] = scene
             self.per_scene[scene] += 1
 
-    def leftovers(self, files: Mapping[str, zipfile.ZipInfo]) -> None:
+    def leftovers(self, files: Mapping[str, Member]) -> None:
         """Note files that no list names."""
         for name in files:
             if name not in self.masks and name not in self.misnamed and ('/' in name or not name.endswith('.txt')):
                 self.problems.add('only lists SCENE.txt and the masks that they name may be in the archive', name)
 
-    def mask(self, archive: zipfile.ZipFile, name: str, scene: str) -> None:
+    def mask(self, member: Member, scene: str) -> None:
         """Note what is wrong with one mask."""
         lines = inside = 0
-        for numbers in read_numbers(archive, name):
-            if isinstance(numbers, str):
-                self.problems.add(f'in a mask, {numbers}', name)
-                return
-            lines += len(numbers)
-            inside += int((numbers != 0).sum())
+        whole = False
+        with member.open(self.problems) as stream:
+            for numbers in read_numbers(stream):
+                lines += len(numbers)
+                inside += np.count_nonzero(numbers)
+            whole = True
+        if not whole:
+            return
         expected = self.counts.setdefault(scene, lines)
         if lines != expected:
             self.problems.add('a mask must have one line for each vertex of SCENE_vh_clean_2.ply',
-                              f'{name}: {lines} lines, expected {expected}')
+                              f'{member.name}: {lines} lines, expected {expected}')
         self.small += inside < MIN_REGION
 
     def warnings(self, without_meshes: bool) -> list[str]:
@@ -151,6 +155,6 @@ class _Check:
 
 def _is_finite(text: str) -> bool:
     try:
-        return math.isfinite(float(text))
+        return math.isfinite(number_in(text))
     except ValueError:
         return False

@@ -5,16 +5,15 @@ Predictions carry indices of classes; the benchmark wants NYU40 ids, which have 
 from __future__ import annotations
 
 import re
-import zipfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 
-from .archives import SYSTEM_FILES
+from .archive_members import Member
 from .ply_headers import vertex_count
-from .report import Problems, SubmissionError
+from .report import Fault, Problems, SubmissionError
 
 CLASS_IDS = dict(
     wall=1, floor=2, cabinet=3, bed=4, chair=5, sofa=6, table=7, door=8, window=9, bookshelf=10, picture=11, counter=12,
@@ -27,6 +26,7 @@ TEST_SCENES = tuple(f'scene{number:04d}_00' for number in range(707, 807))
 MESH_SUFFIX = '_vh_clean_2.ply'
 LARGE_ARCHIVE = 5 << 30  # bytes unpacked; at about 12 GB the server gave up
 _CHUNK = 1 << 20
+_ONE_INTEGER = 'expected one integer a line'
 _LINES = re.compile(rb'(?:[ \t]*[+-]?\d{1,10}[ \t]*\r?\n)*')
 _SCENE = re.compile(r'scene\d{4}_\d{2}')
 _BELOW = re.compile(r'.+/scene\d{4}_\d{2}\.txt')
@@ -134,39 +134,36 @@ def check_scenes(found: Iterable[str], scenes: Sequence[str], what: str, problem
                      name)
 
 
-def lines_of(numbers: np.ndarray) -> bytes:
-    """One number a line, as text; fast for numbers below 100."""
-    numbers = np.asarray(numbers, dtype=np.uint8)
-    text = np.full((len(numbers), 3), ord('\n'), dtype=np.uint8)
-    text[:, 0], text[:, 1] = numbers // 10 + 48, numbers % 10 + 48
-    written = np.ones(text.shape, dtype=bool)
-    written[:, 0] = numbers >= 10
-    return text[written].tobytes()
+def lines_of(numbers: np.ndarray) -> Iterator[bytes]:
+    """One number below 100 a line, as text, in pieces; ``numbers`` is (N,)."""
+    for start in range(0, len(numbers), _CHUNK):
+        part = np.asarray(numbers[start:start + _CHUNK], dtype=np.uint8)
+        text = np.full((len(part), 3), ord('\n'), dtype=np.uint8)
+        text[:, 0], text[:, 1] = part // 10 + 48, part % 10 + 48
+        written = np.ones(text.shape, dtype=bool)
+        written[:, 0] = part >= 10
+        yield text[written].tobytes()
 
 
-def read_numbers(archive: zipfile.ZipFile, member: str) -> Iterator[np.ndarray | str]:
-    """The numbers of a member that has one integer a line, in pieces; a text says what is wrong, and ends it.
+def read_numbers(stream: BinaryIO) -> Iterator[np.ndarray]:
+    """The numbers of a file that has one integer a line, in pieces: a few megabytes are in memory, whatever its size.
 
-    At most a few megabytes are in memory, whatever the member's size.
+    Raises:
+        Fault: Something else is in it.
     """
     rest = b''
-    with archive.open(member) as stream:
-        while block := stream.read(_CHUNK):
-            data = rest + block
-            end = data.rfind(b'\n') + 1
-            data, rest = data[:end], data[end:]
-            if len(rest) > 64:
-                yield f'expected one integer a line, found a line that begins with {rest[:20]!r}'
-                return
-            numbers = _parse(data)
-            yield numbers
-            if isinstance(numbers, str):
-                return
+    while block := stream.read(_CHUNK):
+        data = rest + block
+        end = data.rfind(b'\n') + 1
+        data, rest = data[:end], data[end:]
+        if len(rest) > 64:
+            raise Fault(_ONE_INTEGER, f'found a line that begins with {rest[:20]!r}')
+        yield _parse(data)
     if rest:  # the last line may lack its end
         yield _parse(rest + b'\n')
 
 
-def _parse(data: bytes) -> np.ndarray | str:
+def _parse(data: bytes) -> np.ndarray:
     codes = np.frombuffer(data, dtype=np.uint8)
     if len(codes) % 2 == 0 and (codes[1::2] == ord('\n')).all():  # one digit a line: by far the most frequent
         digits = codes[::2] - np.uint8(48)
@@ -175,41 +172,27 @@ def _parse(data: bytes) -> np.ndarray | str:
     valid = _LINES.match(data).end()
     if valid < len(data):
         line = data[valid:valid + 40].split(b'\n')[0]
-        return f'expected one integer a line, found {line!r}'
+        raise Fault(_ONE_INTEGER, f'found {line!r}')
     return np.array(data.split()).astype(np.int64)
 
 
-def check_names(archive: zipfile.ZipFile, problems: Problems) -> list[zipfile.ZipInfo]:
-    """Note names that must not be in a zip; the entries that are files.
+def check_root(members: Iterable[Member], problems: Problems) -> None:
+    """Note that everything lies below a top folder.
 
     Raises:
-        SubmissionError: Everything lies below a top folder.
+        SubmissionError: It does: all that follows from it would only hide it.
     """
-    files, seen = [], set()
-    for info in archive.infolist():
-        name = info.filename
-        parts = name.replace('\\', '/').split('/')
-        if SYSTEM_FILES.search(name):
-            problems.add('system files (__MACOSX, .DS_Store) in the zip; pack it with zip -r -X', name)
-        elif '..' in parts or not parts[0] or ':' in parts[0]:
-            problems.add('paths in the zip must stay inside of it; no absolute ones, no ..', name)
-        elif not info.is_dir():
-            if name in seen:
-                problems.add('a file is in the zip more than once', name)
-            else:
-                files.append(info)
-            seen.add(name)
-    below = [info.filename for info in files if _BELOW.fullmatch(info.filename)]
-    if below and all('/' in info.filename for info in files):
+    names = [member.name for member in members]
+    below = [name for name in names if _BELOW.fullmatch(name)]
+    if below and all('/' in name for name in names):
         problems.add('the files must lie at the root of the zip, without a top folder ("No text files found in results '
                      'archive"): pack it from inside of the folder, zip -r ../NAME.zip .', below[0])
-        problems.raise_if_any()  # all that follows from it would only hide it
-    return files
+        problems.raise_if_any()
 
 
-def size_warnings(files: Iterable[zipfile.ZipInfo]) -> list[str]:
+def size_warnings(members: Iterable[Member]) -> list[str]:
     """A warning if the archive unpacks to more than the server may take."""
-    total: Any = sum(info.file_size for info in files)
+    total: Any = sum(member.size for member in members)
     if total <= LARGE_ARCHIVE:
         return []
     return [f'unpacked it has {total / 1e9:.1f} GB; at about 12 GB the server gave up ("Extraction timed out"): keep '

@@ -62,6 +62,6 @@ def _check_scene(scene: str, labels: np.ndarray, num_classes: int, vertices: int
                      f'{scene}: {len(labels)} labels, {vertices} vertices')
 
 
-def _members(found: Mapping[str, Mapping], ids: np.ndarray) -> Iterator[tuple[str, bytes]]:
+def _members(found: Mapping[str, Mapping], ids: np.ndarray) -> Iterator[tuple[str, Iterable[bytes]]]:
     for scene, part in tqdm(found.items(), desc='writing', unit='scene', disable=None):
         yield f'{scene}.txt', lines_of(ids[to_array(part[_KEY]).astype(np.int64)])

@@ -4,18 +4,17 @@ Sources: this folder's README.
 """
 from __future__ import annotations
 
-import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
-from tqdm import tqdm
 
-from .archives import open_zip, size_and_sha256
+from .archive_members import Member, open_zip
+from .archives import size_and_sha256
 from .report import Problems, Report
 from .scannet_scenes import (
     CLASS_IDS,
-    check_names,
+    check_root,
     check_scenes,
     read_numbers,
     scene_names,
@@ -23,6 +22,7 @@ from .scannet_scenes import (
     vertex_counts,
 )
 
+_SMALL = 256
 _IDS = tuple(CLASS_IDS.values())
 
 
@@ -40,23 +40,23 @@ def validate(path: str | Path, *, mesh_dir: str | Path | None = None, scenes: st
     path, problems = Path(path), Problems(path)
     names = scene_names(scenes)
     check = _Check(vertex_counts(mesh_dir, names), problems)
-    with open_zip(path, 'not a zip file; put the files SCENE.txt into one: zip -j NAME.zip FOLDER/*.txt') as archive:
-        if path.suffix != '.zip':
-            problems.add('the archive must be called NAME.zip; rename it', path.name)
-        files = check_names(archive, problems)
-        found = []
-        for info in tqdm(files, desc='checking', unit='scene', disable=None):
-            if '/' in info.filename or not info.filename.endswith('.txt'):
-                problems.add('only files SCENE.txt may be in the archive, at its root', info.filename)
+    found = []
+    with open_zip(path, 'put the files SCENE.txt into one: zip -j -X NAME.zip FOLDER/*.txt', problems) as members:
+        check_root(members, problems)
+        for member in members:
+            if '/' in member.name or not member.name.endswith('.txt'):
+                problems.add('only files SCENE.txt may be in the archive, at its root', member.name)
                 continue
-            found.append(info.filename.removesuffix('.txt'))
-            check.scene(archive, info.filename)
+            found.append(member.name.removesuffix('.txt'))
+            check.scene(member)
     check_scenes(found, names, 'labels', problems)
     check.whole_archive()
     problems.raise_if_any()
     size, sha256 = size_and_sha256(path)
     return Report('scannet-semantic', path, len(found), len(found), size, sha256,
-                  check.warnings(mesh_dir is None) + size_warnings(files))
+                  check.warnings(mesh_dir is None) + size_warnings(members), [
+                      f'labels for each of the {len(names)} scenes, one integer a line, no indices of classes',
+                      *([] if mesh_dir is None else ['one line a vertex, by the meshes'])])
 
 
 class _Check:
@@ -64,34 +64,45 @@ class _Check:
 
     def __init__(self, counts: Mapping[str, int], problems: Problems) -> None:
         self.counts, self.problems = counts, problems
-        self.ids: set[int] = set()
+        self.small = np.zeros(_SMALL, dtype=bool)
+        self.others: set[int] = set()
 
-    def scene(self, archive: zipfile.ZipFile, name: str) -> None:
+    def scene(self, member: Member) -> None:
         """Note what is wrong with one file."""
-        lines = 0
-        for numbers in read_numbers(archive, name):
-            if isinstance(numbers, str):
-                self.problems.add(numbers, name)
-                return
-            lines += len(numbers)
-            self.ids.update(np.unique(numbers).tolist())
-        expected = self.counts.get(name.removesuffix('.txt'), lines)
-        if lines != expected or lines == 0:
+        lines, whole = 0, False
+        with member.open(self.problems) as stream:
+            for numbers in read_numbers(stream):
+                lines += len(numbers)
+                self._remember(np.unique(numbers))
+            whole = True
+        expected = self.counts.get(member.name.removesuffix('.txt'), lines)
+        if whole and (lines != expected or lines == 0):
             self.problems.add('expected a line for each vertex of SCENE_vh_clean_2.ply ("number of predicted values '
                               'does not match number of vertices")',
-                              f'{name}: {lines} lines, expected {expected or "some"}')
+                              f'{member.name}: {lines} lines, expected {expected or "some"}')
+
+    def _remember(self, numbers: np.ndarray) -> None:
+        inside = (numbers >= 0) & (numbers < _SMALL)
+        self.small[numbers[inside]] = True
+        if len(self.others) < 12:  # enough to name
+            self.others.update(numbers[~inside][:12].tolist())
+
+    @property
+    def ids(self) -> list[int]:
+        """The ids that occur; of those that are far off, some."""
+        return sorted({*np.flatnonzero(self.small).tolist(), *self.others})
 
     def whole_archive(self) -> None:
         """Note indices of classes: they show in all files together."""
-        gaps = sorted(number for number in self.ids if number not in _IDS)
+        gaps = [number for number in self.ids if number not in _IDS]
         if gaps and max(self.ids) < len(_IDS):
             self.problems.add('the numbers look like indices of classes (0 to 19); the server wants NYU40 ids (1 wall '
                               'to 39 otherfurniture): write the archive with tools/submit.py scannet-semantic',
-                              f'found {", ".join(map(str, sorted(self.ids)[:20]))}')
+                              f'found {", ".join(map(str, self.ids[:20]))}')
 
     def warnings(self, without_meshes: bool) -> list[str]:
         """What counts as an error but is allowed, and skipped checks."""
-        other = sorted(number for number in self.ids if number not in _IDS)
+        other = [number for number in self.ids if number not in _IDS]
         texts = [f'ids {", ".join(map(str, other[:12]))} are none of the 20 that are evaluated; such vertices count as '
                  'errors'] if other else []
         if without_meshes:

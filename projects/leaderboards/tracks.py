@@ -38,6 +38,7 @@ class Track:
         validate: ``(path, **options) -> Report``.
         next_step: What a user does with the archive, and the state of the server.
         read: Path of the predictions -> the ``results`` that ``write`` takes.
+        predictions: End of the name of predictions that are made for the track, behind that of the algorithm.
     """
 
     title: str
@@ -45,6 +46,7 @@ class Track:
     validate: Callable[..., Report]
     next_step: str
     read: Callable[[str | Path], Any] = load_results
+    predictions: str = '_predictions.pkl'
 
 
 TRACKS: dict[str, Track] = {
@@ -66,13 +68,13 @@ TRACKS: dict[str, Track] = {
         'upload it at http://host.robots.ox.ac.uk:8080 (account needed; fill in every field, the '
         'method description has at least 500 characters). A failed evaluation may take days to '
         'be reported.',
-        label_maps.read),
+        label_maps.read, '_labels'),
     'cityscapes-seg': Track(
         'Cityscapes pixel-level labelling (zip with one PNG of label ids per image)',
         cityscapes_seg.write, cityscapes_seg_check.validate,
         'upload it at https://www.cityscapes-dataset.com (account needed; one submission in 48 '
         'hours).',
-        label_maps.read),
+        label_maps.read, '_labels'),
     'scannet-instance': Track(
         'ScanNet 3D semantic instances (zip with one list per scene and one mask per instance)',
         scannet_instance.write, scannet_instance_check.validate,
@@ -110,7 +112,7 @@ def write(track: str, results: str | Path | Iterable[Mapping], out: str | Path, 
         SubmissionError: Unknown track or option, or predictions that cannot be submitted.
     """
     function = get_track(track).write
-    _check_options(track, function, options)
+    check_options(track, function, options)
     return function(results, out, **options)
 
 
@@ -126,7 +128,7 @@ def validate(track: str, path: str | Path, **options: Any) -> Report:
         SubmissionError: Unknown track or option, or everything that is wrong with the archive.
     """
     function = get_track(track).validate
-    _check_options(track, function, options)
+    check_options(track, function, options)
     return function(path, **options)
 
 
@@ -143,7 +145,8 @@ def option_names(function: Callable) -> list[str]:
             if parameter.kind is parameter.KEYWORD_ONLY]
 
 
-def _check_options(track: str, function: Callable, options: Mapping[str, Any]) -> None:
+def check_options(track: str, function: Callable, options: Mapping[str, Any]) -> None:
+    """Raise :class:`SubmissionError` unless a track's writer or validator takes the options, and needs no others."""
     known = option_names(function)
     needed = [name for name in known
               if inspect.signature(function).parameters[name].default is inspect.Parameter.empty]

@@ -15,6 +15,7 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
+from .archive_members import PACK_RESULTS
 from .archives import checked_name, write_tar_gz
 from .detections import ImageDetections, read_detections
 from .report import Problems, SubmissionError
@@ -23,7 +24,9 @@ VOC_CLASSES = (
     'aeroplane', 'bicycle', 'bird', 'boat', 'bottle', 'bus', 'car', 'cat', 'chair', 'cow',
     'diningtable', 'dog', 'horse', 'motorbike', 'person', 'pottedplant', 'sheep', 'sofa',
     'train', 'tvmonitor')
+RESULTS_FIRST = f'the first folder in the archive must be results/; {PACK_RESULTS}'
 _SUBJECT = 'predictions for voc-det'
+_LINES_AT_ONCE = 4096
 
 
 def write(results: Iterable[Mapping], out: str | Path, *, name: str, competition: str = 'comp4',
@@ -59,9 +62,9 @@ def write(results: Iterable[Mapping], out: str | Path, *, name: str, competition
     check_classes(classes)
     images = _read(results, len(classes), read_image_set(image_set))
     columns = _Columns(images, box_decimals)
-    # The tar is written class by class in sorted order, each file's text made when it is due.
+    # The tar is written class by class in sorted order, each file's lines made when they are due.
     write_tar_gz(path, ((pattern.format(classes[label]),
-                         columns.text(label, box_decimals, score_decimals))
+                         columns.lines(label, box_decimals, score_decimals))
                         for label in _progress(classes)))
     columns.warn()
     return path
@@ -167,14 +170,15 @@ class _Columns:
         self.degenerate += int((~valid).sum())
         return image.replace_boxes(boxes).pick(valid).best()
 
-    def text(self, label: int, box_decimals: int, score_decimals: int) -> bytes:
-        """The lines of one class."""
+    def lines(self, label: int, box_decimals: int, score_decimals: int) -> Iterator[bytes]:
+        """The lines of one class, some thousands in a piece."""
         line = f'%s %.{score_decimals}f' + f' %.{box_decimals}f' * 4 + '\n'
-        index = np.flatnonzero(self.labels == label)
-        rows = zip(self.image[index].tolist(), self.scores[index].tolist(),
-                   self.boxes[index].tolist(), strict=True)
-        return ''.join(line % (self.names[image], score, *box)
-                       for image, score, box in rows).encode()
+        chosen = np.flatnonzero(self.labels == label)
+        for start in range(0, len(chosen), _LINES_AT_ONCE):
+            index = chosen[start:start + _LINES_AT_ONCE]
+            rows = zip(self.image[index].tolist(), self.scores[index].tolist(),
+                       self.boxes[index].tolist(), strict=True)
+            yield ''.join(line % (self.names[image], score, *box) for image, score, box in rows).encode()
 
     def warn(self) -> None:
         """Tell what was changed on the way."""

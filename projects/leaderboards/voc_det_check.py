@@ -7,14 +7,15 @@ from __future__ import annotations
 
 import math
 import re
-import tarfile
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from .archives import PACK_RESULTS, open_tar_gz, size_and_sha256
-from .report import Problems, Report, SubmissionError
+from .archive_members import Member, number_in, open_tar_gz, text_lines
+from .archives import size_and_sha256
+from .report import Fault, Problems, Report, SubmissionError
 from .voc_det import (
+    RESULTS_FIRST,
     VOC_CLASSES,
     check_classes,
     checked_competition,
@@ -24,6 +25,8 @@ from .voc_det import (
 )
 
 _TOLERANCE = 0.01  # pixels; a box that ends at the image's border may be rounded up
+_MOST_IMAGES = 200_000  # ids that are remembered; VOC's largest test set has 10,991
+_IMAGE_ID = re.compile(r'[\w.-]{1,100}', re.ASCII)
 _NAME = re.compile(r'results/VOC(?P<year>[^/]+)/Main/(?P<competition>comp\d)_det_'
                    r'(?P<split>[^_/]+)_(?P<label>[^/]+)\.txt')
 
@@ -52,8 +55,8 @@ def validate(path: str | Path, *, competition: str = 'comp4', year: str = '2012'
                            split or default_split(image_set))
     sizes = None if image_dir is None else _Sizes(Path(image_dir))
     lines = _Lines(problems, read_image_set(image_set), sizes)
-    with open_tar_gz(path, problems) as archive:
-        found = _read_members(archive, {pattern.format(name) for name in classes}, lines, problems)
+    with open_tar_gz(path, problems) as members:
+        found = _read_members(members, {pattern.format(name) for name in classes}, lines, problems)
     missing = [name for name in classes if pattern.format(name) not in found]
     if missing:
         problems.add(f'expected one file per class, {pattern.format("<class>")}; a class without '
@@ -62,7 +65,9 @@ def validate(path: str | Path, *, competition: str = 'comp4', year: str = '2012'
     size, sha256 = size_and_sha256(path)
     silent = [name for name in classes if not found[pattern.format(name)]]
     return Report('voc-det', path, sum(found.values()), len(lines.images), size, sha256,
-                  lines.warnings(silent))
+                  lines.warnings(silent), [
+                      f'one file for each of the {len(classes)} classes, {pattern.format("<class>")}',
+                      'lines of six words, finite numbers, 1-based corners in order', *lines.checks()])
 
 
 class _Sizes:
@@ -86,10 +91,13 @@ class _Sizes:
         from PIL import Image
         for extension in ('.jpg', '.jpeg', '.png'):
             file = self._folder / f'{name}{extension}'
-            # An id with a slash is refused elsewhere; it must not lead out of the folder here.
-            if '/' not in name and file.is_file():
-                with Image.open(file) as image:
-                    return image.size
+            if file.is_file():
+                try:
+                    with Image.open(file) as image:
+                        return image.size
+                except OSError as error:
+                    raise SubmissionError(file, [f'cannot be read as an image ({error}); copy it again '
+                                                 '(option image_dir)']) from error
         self.missing += 1
         return math.inf, math.inf
 
@@ -111,12 +119,19 @@ class _Lines:
                               '<bottom>, with single spaces', f'{where}: {line[:80]!r}')
             return
         name = tokens[0]
-        self.images.add(name)
+        if not _IMAGE_ID.fullmatch(name):
+            self.problems.add('an image id must be at most 100 letters, digits and _ . -, as 2008_000001',
+                              f'{where}: {name[:80]!r}')
+            return
         if self.known is not None and name not in self.known:
             hint = ' without its extension' if Path(name).stem in self.known else ''
             self.problems.add(f'image id must be in the image set{hint}', f'{where}: {name!r}')
+            return
+        if name not in self.images and len(self.images) == _MOST_IMAGES:
+            raise Fault(f'detections of more than {_MOST_IMAGES} images; is it an archive of VOC?')
+        self.images.add(name)
         try:
-            values = [float(token) for token in tokens[1:]]
+            values = [number_in(token) for token in tokens[1:]]
         except ValueError:
             self.problems.add('confidence and box must be numbers', f'{where}: {line[:80]!r}')
             return
@@ -142,6 +157,11 @@ class _Lines:
                         'boxes those of the resized image?')
         return None
 
+    def checks(self) -> list[str]:
+        """What was checked against the data set."""
+        texts = [] if self.known is None else [f'image ids against the {len(self.known)} of the image set']
+        return texts if self.sizes is None else [*texts, 'boxes inside of their images, up to width + 1, height + 1']
+
     def warnings(self, silent: list[str]) -> list[str]:
         """Skipped checks, and what looks odd but is allowed."""
         texts = []
@@ -160,38 +180,29 @@ class _Lines:
         return texts
 
 
-def _read_members(archive: tarfile.TarFile, expected: set[str], lines: _Lines,
+def _read_members(members: Iterable[Member], expected: set[str], lines: _Lines,
                   problems: Problems) -> dict[str, int]:
+    """Number of lines of each class's file."""
     found: dict[str, int] = {}
-    for member in archive:
-        name = member.name
-        if member.isdir() and name.split('/')[0] == 'results':
+    for member in members:
+        if member.name not in expected:
+            problems.add(*_stranger(member.name, expected))
             continue
-        if name in found:
-            problems.add('a file appears more than once in the archive', name)
-        elif name not in expected or not member.isfile():
-            problems.add(*_stranger(name, expected))
-        else:
-            found[name] = _read_file(archive, member, lines)
+        found[member.name] = 0
+        with member.open(problems) as stream:
+            for count, line in enumerate(text_lines(stream), 1):
+                lines.check(line.decode('utf-8', 'replace').rstrip('\r\n'), f'{Path(member.name).name} line {count}')
+                found[member.name] = count
     return found
 
 
 def _stranger(name: str, expected: set[str]) -> tuple[str, str]:
     """What is wrong with a member that is not expected, and its name."""
     if name.split('/')[0] != 'results':
-        return f'the first folder in the archive must be results/; {PACK_RESULTS}', name
+        return RESULTS_FIRST, name
     wanted, found = _NAME.fullmatch(min(expected)), _NAME.fullmatch(name)
     for part in ('year', 'competition', 'split'):
         if wanted and found and wanted[part] != found[part]:
             return (f'expected files of {part} {wanted[part]}; rename them, or check with the '
                     f'option {part}'), name
     return 'only the files of the classes may be in the archive; take the others out', name
-
-
-def _read_file(archive: tarfile.TarFile, member: tarfile.TarInfo, lines: _Lines) -> int:
-    count = 0
-    with archive.extractfile(member) as stream:
-        for count, line in enumerate(stream, 1):
-            text = line.decode('utf-8', 'replace').rstrip('\r\n')
-            lines.check(text, f'{Path(member.name).name} line {count}')
-    return count

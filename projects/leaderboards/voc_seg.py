@@ -16,7 +16,7 @@ from tqdm import tqdm
 from . import png_files
 from .archives import checked_name, write_tar_gz
 from .label_maps import LabelMap, check_size, image_sizes, label_maps
-from .report import Problems, SubmissionError
+from .report import Fault, Problems, SubmissionError
 from .voc_det import default_split, read_image_set
 
 NUM_CLASSES = 21
@@ -101,15 +101,16 @@ def label_fault(labels: np.ndarray) -> str | None:
 
 
 def _members(maps: list[LabelMap], folder: str, sizes: Mapping[str, tuple[int, int]],
-             problems: Problems) -> Iterator[tuple[str, bytes]]:
+             problems: Problems) -> Iterator[tuple[str, Iterable[bytes]]]:
     palette = colour_map()
     for entry in tqdm(maps, desc='writing', unit='image', disable=None):
-        labels = entry.load()
-        if isinstance(labels, str):
-            problems.add(labels, entry.where)
+        try:
+            labels = entry.load()
+        except Fault as fault:
+            problems.note(fault, entry.where)
             continue
         if (fault := label_fault(labels)) is not None:
             problems.add(fault, f'{entry.where}: {int(labels.max())}')
         check_size(entry.where, labels.shape[::-1], sizes.get(entry.stem), problems)
-        yield f'{folder}/{entry.stem}.png', png_files.encode(labels, palette)
+        yield f'{folder}/{entry.stem}.png', [png_files.encode(labels, palette)]
     problems.raise_if_any()

@@ -5,18 +5,17 @@ days later ("Results were not generated properly"). Sources: this folder's READM
 """
 from __future__ import annotations
 
-import tarfile
 from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
-from tqdm import tqdm
 
 from . import png_files
-from .archives import PACK_RESULTS, open_tar_gz, size_and_sha256
-from .label_maps import LARGEST_PNG, check_size, decode_labels, image_sizes
-from .report import Problems, Report
-from .voc_det import default_split, read_image_set
+from .archive_members import Member, open_tar_gz
+from .archives import size_and_sha256
+from .label_maps import check_labels, check_size, image_sizes
+from .report import Fault, Problems, Report
+from .voc_det import RESULTS_FIRST, default_split, read_image_set
 from .voc_seg import NUM_CLASSES, TEST_IMAGES, check_names, colour_map, folder_name, label_fault
 
 
@@ -42,17 +41,19 @@ def validate(path: str | Path, *, competition: str = 'comp6', year: str = '2012'
     known = read_image_set(image_set)
     sizes = image_sizes(image_dir) if image_dir else None
     check = _Check(folder, sizes, problems)
-    with open_tar_gz(path, problems) as archive:
-        for member in tqdm(archive, desc='checking', unit='file', disable=None):
-            check.member(archive, member)
+    with open_tar_gz(path, problems) as members:
+        for member in members:
+            check.member(member)
     check_names(check.found, known, problems)
     if known is None and len(check.found) != TEST_IMAGES:
         problems.add(f'expected the {TEST_IMAGES} images of the test set of VOC2012, found {len(check.found)}; for '
                      'another split pass its list (option image_set)')
     problems.raise_if_any()
     size, sha256 = size_and_sha256(path)
-    return Report('voc-seg', path, len(check.found), len(check.found), size, sha256,
-                  check.warnings(known))
+    return Report('voc-seg', path, len(check.found), len(check.found), size, sha256, check.warnings(known), [
+        f'exactly one PNG for each of the {len(known or check.found)} images, below {folder}/',
+        '8-bit palette files that decode' + ('' if sizes is None else ', of the size of their images'),
+        f'labels 0 to {NUM_CLASSES - 1}, no void'])
 
 
 class _Check:
@@ -65,42 +66,32 @@ class _Check:
         self.other_palettes = self.without_size = 0
         self.palette = colour_map(NUM_CLASSES)
 
-    def member(self, archive: tarfile.TarFile, member: tarfile.TarInfo) -> None:
+    def member(self, member: Member) -> None:
         """Note what is wrong with one member."""
         folder, _, name = member.name.rpartition('/')
-        if member.isdir() and f'{self.folder}/'.startswith(f'{member.name}/'):
-            return
         if member.name.split('/')[0] != 'results':
-            self.problems.add(f'the first folder in the archive must be results/; {PACK_RESULTS}', member.name)
-        elif folder != self.folder or not name.endswith('.png') or not member.isfile():
+            self.problems.add(RESULTS_FIRST, member.name)
+        elif folder != self.folder or not name.endswith('.png'):
             self.problems.add(f'only {self.folder}/IMAGE.png may be in the archive; take the others out, or check with '
                               'the options competition, year and split', member.name)
-        elif member.size > LARGEST_PNG:
-            self.problems.add('a file is too large for a label map', f'{member.name}: {member.size} bytes')
-        else:
+        elif member.fits(png_files.LARGEST_PNG, png_files.TOO_LARGE, self.problems):
             self.found.append(name.removesuffix('.png'))
-            with archive.extractfile(member) as stream:
-                self.image(self.found[-1], stream.read())
+            with member.open(self.problems) as stream:
+                self._image(self.found[-1], stream.read())
 
-    def image(self, name: str, data: bytes) -> None:
-        """Note what is wrong with one PNG."""
-        header = png_files.read_header(data)
+    def _image(self, name: str, data: bytes) -> None:
+        size, kind = check_labels(data)
         expected = None if self.sizes is None else self.sizes.get(name)
         self.without_size += self.sizes is not None and expected is None
-        if header is not None and expected is not None and header[0] != expected:
-            check_size(name, header[0], expected, self.problems)  # before it is decoded
+        check_size(name, size, expected, self.problems)
+        if expected not in (None, size):  # it is not decoded
             return
-        labels = decode_labels(data)
-        if isinstance(labels, str):
-            self.problems.add(labels, name)
-            return
-        if header[1] != '8-bit palette':
-            self.problems.add('expected indexed PNG (8-bit palette), found grey; attach the palette without changing '
-                              'the numbers', name)
-            return
+        labels, palette = png_files.decode(data)
+        if kind != '8-bit palette':
+            raise Fault('expected indexed PNG (8-bit palette); attach the palette without changing the numbers',
+                        'found grey')
         if (fault := label_fault(labels)) is not None:
-            self.problems.add(fault, f'{name}: {int(labels.max())}')
-        palette = png_files.palette_of(data)
+            raise Fault(fault, str(labels.max()))
         count = min(NUM_CLASSES, len(palette))
         self.other_palettes += not np.array_equal(palette[:count], self.palette[:count])
 

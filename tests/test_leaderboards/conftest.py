@@ -1,4 +1,8 @@
 """Predictions as mmdet dumps them, for the submission tests."""
+import importlib.util
+import sys
+from pathlib import Path
+
 import pytest
 import torch
 
@@ -29,3 +33,22 @@ def dump():
         metric.compute_metrics(metric.results)
         return path
     return write
+
+
+def _load(name):
+    spec = importlib.util.spec_from_file_location(name, Path(__file__).with_name(f'{name}.py'))
+    sys.modules[name] = module = importlib.util.module_from_spec(spec)  # dataclasses look their module up
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.fixture(scope='session')
+def cases():
+    """The module ``archive_cases.py`` beside this file."""
+    return _load('archive_cases')
+
+
+@pytest.fixture(scope='session')
+def engine(cases):
+    """The module ``mutations.py`` beside this file, which imports the former."""
+    return _load('mutations')

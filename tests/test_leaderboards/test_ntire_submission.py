@@ -154,7 +154,7 @@ def test_results_that_cannot_be_submitted(tmp_path, predictions, inputs, change,
     (png(picture(0, (8, 12))), r'expected 8-bit RGB without alpha.*0901x4.png: 8-bit grey\]'),
     (png(picture(0, (8, 12, 4))), '8-bit RGB with alpha'),
     (png16(), '16-bit RGB'),
-    (b'\xff\xd8\xff\xe0 a renamed JPEG, as it happens', 'not a PNG file; save the results losslessly'),
+    (b'\xff\xd8\xff\xe0 a renamed JPEG, as it happens', 'not a PNG file; save it losslessly'),
 ])
 def test_other_image_formats_are_refused(tmp_path, folder, data, message):
     """Written and checked alike; Pillow itself would take the 16-bit file for an 8-bit one."""

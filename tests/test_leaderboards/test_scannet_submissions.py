@@ -163,12 +163,12 @@ def test_predictions_of_other_scenes(tmp_path, split, results, message):
     ({'scene0707_00.txt': instance_files()['scene0707_00.txt'] + b'x.txt 5 1\n'}, 'must lie in a folder'),
     ({'predicted_masks/scene0707_00_001.txt': mask()}, 'only lists SCENE.txt and the masks that they name'),
     ({'readme.md': b''}, 'only lists SCENE.txt'),
-    ({'../scene0709_00.txt': b''}, 'paths in the zip must stay inside'),
-    ({'/predicted_masks/a.txt': b''}, 'paths in the zip must stay inside'),
+    ({'../scene0709_00.txt': b''}, 'paths in the archive must stay inside'),
+    ({'/predicted_masks/a.txt': b''}, 'paths in the archive must stay inside'),
     ({'__MACOSX/._a': b''}, 'system files'),
     ({'predicted_masks/scene0707_00_000.txt': mask(599)}, '599 lines, expected 600'),
     ({'predicted_masks/scene0707_00_000.txt': mask(601)}, '601 lines, expected 600'),
-    ({'predicted_masks/scene0707_00_000.txt': b'1.0\n' * 600}, "in a mask, expected one integer a line, found b'1.0'"),
+    ({'predicted_masks/scene0707_00_000.txt': b'1.0\n' * 600}, "one integer a line .*_000.txt: found b'1.0'"),
     ({'predicted_masks/scene0707_00_000.txt': b'1 0\n' * 600}, "found b'1 0'"),
     ({'predicted_masks/scene0707_00_000.txt': b'1\n\n' * 600}, "found b''"),
     ({'predicted_masks/scene0707_00_000.txt': b'1' * 600}, 'found a line that begins with'),
@@ -214,7 +214,7 @@ def test_repeated_members_and_other_files(tmp_path, split):
     with pytest.warns(UserWarning, match='Duplicate name'), zipfile.ZipFile(tmp_path / 'a.zip', 'w') as archive:
         for name, data in [*instance_files().items(), ('scene0707_00.txt', b'')]:
             archive.writestr(name, data)
-    with pytest.raises(SubmissionError, match='a file is in the zip more than once .scene0707_00.txt'):
+    with pytest.raises(SubmissionError, match='a file appears more than once in the archive .scene0707_00.txt'):
         validate('scannet-instance', tmp_path / 'a.zip', **split)
     (tmp_path / 'b.zip').write_text('no')
     with pytest.raises(SubmissionError, match='not a zip file'):
@@ -238,13 +238,14 @@ def test_masks_are_read_in_pieces(tmp_path):
     path = make_zip(tmp_path / 'a.zip', {'m.txt': mask(3_000_000, 5), 'n.txt': b'10\n' * 500_000})
     with zipfile.ZipFile(path) as archive:
         for name, count in (('m.txt', 3_000_000), ('n.txt', 500_000)):
-            pieces = [len(piece) for piece in read_numbers(archive, name)]
+            with archive.open(name) as stream:
+                pieces = [len(piece) for piece in read_numbers(stream)]
             assert sum(pieces) == count and max(pieces) <= (1 << 20)
 
 
 def test_lines_are_numbers():
     numbers = np.array([1, 39, 0, 10, 9])
-    assert lines_of(numbers) == b'1\n39\n0\n10\n9\n' and lines_of(numbers[:0]) == b''
+    assert b''.join(lines_of(numbers)) == b'1\n39\n0\n10\n9\n' and not list(lines_of(numbers[:0]))
 
 
 @pytest.mark.parametrize('options, message', [
@@ -308,7 +309,7 @@ def test_labels_that_cannot_be_submitted(tmp_path, split, changes, message):
     ({'scene0708_00.txt': None}, 'missing .scene0708_00'),
     ({'predicted_masks/a.txt': b''}, 'only files SCENE.txt may be in the archive'),
     ({'scene0707_00.txt': b'5\n' * 599}, '599 lines, expected 600'),
-    ({'scene0707_00.txt': b'five\n' * 600}, "expected one integer a line, found b'five'"),
+    ({'scene0707_00.txt': b'five\n' * 600}, "expected one integer a line .scene0707_00.txt: found b'five'"),
     ({'scene0707_00.txt': b'0\n' * 600, 'scene0708_00.txt': b'7\n' * 450}, 'look like indices of classes.*found 0, 7'),
 ])
 def test_faulty_archives_of_labels_are_named(tmp_path, split, changes, message):

@@ -1,7 +1,5 @@
 """Segmentation archives of VOC and Cityscapes: what is written passes, and each fault is named."""
 import io
-import subprocess
-import sys
 import tarfile
 import zipfile
 
@@ -168,7 +166,7 @@ def test_voc_labels_that_cannot_be_submitted(tmp_path, voc, label_folder, names,
     ([dict(img_path='a.jpg')], 'img_path and pred_sem_seg.*result 0'),
     ([dict(img_path='2008_000001.jpg', pred_sem_seg=dict(data=torch.rand(1, 8, 12)))], 'whole numbers'),
     ([dict(img_path='2008_000001.jpg', pred_sem_seg=dict(data=torch.zeros(21, 8, 12)))], r'shape \(1, H, W\)'),
-    ([dict(img_path='2008_000001.jpg', pred_sem_seg=dict(data=torch.full((1, 8, 12), 300)))], '0..255, found 300'),
+    ([dict(img_path='2008_000001.jpg', pred_sem_seg=dict(data=torch.full((1, 8, 12), 300)))], '0..255 .*found 300'),
     ([dict(img_path=f'{d}/2008_000001.jpg', pred_sem_seg=dict(data=torch.zeros(1, 8, 12))) for d in 'ab'],
      'more than once .2008_000001'),
     ([], 'no label maps; expected a folder'),
@@ -181,7 +179,7 @@ def test_predictions_that_are_no_label_maps(tmp_path, samples, message):
 @pytest.mark.parametrize('changes, message', [
     ({f'{VOC_FOLDER}/{VOC_IDS[1]}.png': None}, 'missing .2008_000007'),
     ({f'{VOC_FOLDER}/2009_000001.png': voc_png()}, 'in the image set.*2009_000001'),
-    ({f'{VOC_FOLDER}/{VOC_IDS[0]}.png': png(labels(0, 21))}, r'indexed PNG \(8-bit palette\), found grey'),
+    ({f'{VOC_FOLDER}/{VOC_IDS[0]}.png': png(labels(0, 21))}, r'indexed PNG \(8-bit palette\).*found grey'),
     ({f'{VOC_FOLDER}/{VOC_IDS[0]}.png': png(np.zeros((8, 12, 3), np.uint8))}, 'found 8-bit RGB'),
     ({f'{VOC_FOLDER}/{VOC_IDS[0]}.png': voc_png(array=np.full((8, 12), 255, np.uint8))}, 'void'),
     ({f'{VOC_FOLDER}/{VOC_IDS[0]}.png': voc_png(array=np.full((8, 12), 30, np.uint8))}, r'to 20; .*: 30'),
@@ -189,7 +187,7 @@ def test_predictions_that_are_no_label_maps(tmp_path, samples, message):
     ({f'{VOC_FOLDER}/{VOC_IDS[0]}.png': voc_png()[:-40]}, 'cannot be decoded'),
     ({f'{VOC_FOLDER}/{VOC_IDS[0]}.png': b'GIF89a'}, 'not a PNG file'),
     ({'2008_000001.png': voc_png()}, 'the first folder in the archive must be results/'),
-    ({f'{VOC_FOLDER}/../../../x.png': voc_png()}, 'only results/VOC2012'),
+    ({f'{VOC_FOLDER}/../../../x.png': voc_png()}, 'paths in the archive must stay inside'),
     ({f'{VOC_FOLDER}/notes.txt': b''}, 'only results/VOC2012.*notes.txt'),
 ])
 def test_faulty_voc_archives_are_named(tmp_path, voc, changes, message):
@@ -245,7 +243,7 @@ def test_cityscapes_archive_has_label_ids(tmp_path, city, label_folder):
     ({f'colours/{CITY_KEYS[0]}_color.png': city_png()}, 'two label maps for the same image'),
     ({'Berlin.png': city_png()}, 'names must begin with <city>'),
     ({'__MACOSX/._a.png': b''}, 'system files'),
-    ({f'../{CITY_KEYS[0]}.png': city_png()}, 'paths in the zip must stay inside'),
+    ({f'../{CITY_KEYS[0]}.png': city_png()}, 'paths in the archive must stay inside'),
     ({'readme.txt': b''}, r'only PNG files \(.png\)'),
     ({f'{CITY_KEYS[0]}_leftImg8bit.png': city_png(size=(6, 4))}, '6 x 4, expected 12 x 8'),
     ({f'{CITY_KEYS[0]}_leftImg8bit.png': png(np.zeros((8, 12, 3), np.uint8))}, 'found 8-bit RGB'),
@@ -320,7 +318,7 @@ def test_real_voc_masks_round_trip(tmp_path, shared):
         np.testing.assert_array_equal(np.asarray(image)[inside], np.asarray(truth)[inside])
 
 
-def test_real_cityscapes_ids_round_trip(tmp_path, shared, root):
+def test_real_cityscapes_ids_round_trip(tmp_path, shared, load_tool, capsys):
     """The train ids of a real frame become its label ids."""
     city = shared / 'samples' / 'seg' / 'cityscapes'
     truth = city / 'gtFine' / 'val' / 'frankfurt'
@@ -329,11 +327,10 @@ def test_real_cityscapes_ids_round_trip(tmp_path, shared, root):
     folder = tmp_path / 'labels'
     folder.mkdir()
     Image.fromarray(np.where(seen, train, 0)).save(folder / 'frankfurt_000000_000294_leftImg8bit.png')
-    done = subprocess.run(
-        [sys.executable, root / 'tools' / 'submit.py', 'cityscapes-seg', folder, '--out', tmp_path / 'out',
-         '--name', 'truth', '--image-dir', city / 'leftImg8bit' / 'val'], capture_output=True, text=True)
-    assert (done.returncode, done.stderr) == (0, ''), done.stderr
-    assert 'entries  1' in done.stdout and 'cityscapes-dataset.com' in done.stdout
+    assert load_tool('submit.py').main(['cityscapes-seg', str(folder), '--out', str(tmp_path / 'out'), '--name',
+                                        'truth', '--image-dir', str(city / 'leftImg8bit' / 'val')]) == 0
+    shown = capsys.readouterr().out
+    assert 'entries  1' in shown and 'cityscapes-dataset.com' in shown
     data = read_zip(tmp_path / 'out' / 'truth.zip')['frankfurt_000000_000294_leftImg8bit.png']
     ids = np.array(Image.open(truth / 'frankfurt_000000_000294_gtFine_labelIds.png'))
     # the sample's two maps were made smaller each for itself: they differ in 67 of 28,899 pixels, at borders

@@ -183,7 +183,7 @@ def test_faulty_lines_are_named(tmp_path, image_set, image_dir, line, message):
 @pytest.mark.parametrize('files, message', [
     (own_files()[:1], 'keeps an empty one; missing: dog'),
     ([*own_files(), (PATTERN.format('cow'), '')], 'only the files of the classes.*_cow.txt'),
-    ([*own_files(), ('results/VOC2012/Main/._cat', '')], 'only the files of the classes'),
+    ([*own_files(), ('results/VOC2012/Main/._cat', '')], 'system files'),
     ([*own_files(), ('readme.txt', '')], 'first folder in the archive must be results/'),
     ([*own_files(), own_files()[0]], 'appears more than once in the archive'),
     ([(f'./{name}', text) for name, text in own_files()], 'first folder .* must be results/'),
