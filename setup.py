@@ -11,7 +11,7 @@ from pathlib import Path
 
 from setuptools import find_namespace_packages, setup
 
-DET = ['mmdet>=3.3', 'mmcv>=2.1']
+DET = ['mmdet>=3.3', 'mmcv>=2.1', 'faster-coco-eval>=1.8']
 SEG = ['mmsegmentation>=1.2', 'mmcv>=2.1', 'ftfy', 'regex']
 DET3D = ['mmdet3d>=1.4', 'mmdet>=3.3', 'mmcv>=2.1', 'nuscenes-devkit', 'scipy']
 PRUNE = [*SEG, 'torch-pruning>=1.5']

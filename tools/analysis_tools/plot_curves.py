@@ -1,6 +1,6 @@
-"""Draw a run's losses and metrics: `python tools/analysis_tools/plot_curves.py WORK_DIR`.
+"""Draws the losses and metrics of a run, or of several runs in one picture.
 
-Reads the `vis_data/scalars.json` files that mmengine writes into WORK_DIR/TIME/. The newest run is
+Reads the `vis_data/scalars.json` files that mmengine writes into WORK_DIR/TIME/. The newest run of each folder is
 drawn; runs that it was resumed from are joined in front of it.
 """
 
@@ -26,6 +26,16 @@ Record = dict[str, float]
 
 _COUNTERS = ('iter', 'epoch', 'step', 'lr', 'base_lr', 'momentum', 'time', 'data_time', 'memory',
              'grad_norm')
+EPILOG = """
+One run, all its losses and metrics, into work_dirs/dyfpn_fcos_r50/curves.png:
+
+  python tools/analysis_tools/plot_curves.py work_dirs/dyfpn_fcos_r50
+
+Two runs, a line each, total loss and two metrics:
+
+  python tools/analysis_tools/plot_curves.py work_dirs/fcos_r50 dynamic=work_dirs/dyfpn_fcos_r50 \\
+      --metrics coco/bbox_mAP coco/bbox_mAP_s --out curves.png
+"""
 
 
 def read_scalars(path: Path) -> tuple[list[Record], list[Record]]:
@@ -113,10 +123,14 @@ def draw_losses(axes, training: list[Record]) -> None:
     axes.legend()
 
 
-def draw_metrics(axes, validation: list[Record]) -> None:
-    """Each metric over epochs (or iterations), except those that are always -1, COCO's "none"."""
-    names = [key for key in validation[0] if key not in _COUNTERS
-             and any(record.get(key, -1) >= 0 for record in validation)]
+def metric_names(validation: list[Record]) -> list[str]:
+    """Names of the metrics, except those that are always -1, COCO's "none"."""
+    return [key for key in validation[0] if key not in _COUNTERS
+            and any(record.get(key, -1) >= 0 for record in validation)] if validation else []
+
+
+def draw_metrics(axes, validation: list[Record], names: list[str]) -> None:
+    """Each metric over epochs (or iterations)."""
     for name in names:
         steps, values = _series(validation, name, 'step')
         axes.plot(steps, values, marker='.', label=name)
@@ -124,14 +138,33 @@ def draw_metrics(axes, validation: list[Record]) -> None:
     axes.legend(fontsize='small')
 
 
-def draw(training: list[Record], validation: list[Record], out: Path) -> None:
-    """Write a PNG with the losses and, if the run was validated, the metrics."""
-    count = 2 if validation else 1
-    figure, axes = plt.subplots(1, count, figsize=(6.4 * count, 4.8), squeeze=False,
-                                layout='constrained')
-    draw_losses(axes[0, 0], training)
-    if validation:
-        draw_metrics(axes[0, 1], validation)
+def draw_runs(panels, runs: dict[str, tuple[list[Record], list[Record]]], metrics: list[str]) -> None:
+    """The total loss, then each metric, with a line for each run."""
+    for name, (training, validation) in runs.items():
+        steps, values = _series(training, 'loss', 'iter')
+        panels[0].plot(steps, smoothed(values, max(1, len(values) // 20)), label=name)
+        for axes, metric in zip(panels[1:], metrics, strict=True):
+            points = [record for record in validation if metric in record]
+            if points:
+                axes.plot(*_series(points, metric, 'step'), marker='.', label=name)
+    panels[0].set(xlabel='iteration', ylabel='loss', title='Training')
+    for axes, metric in zip(panels[1:], metrics, strict=True):
+        axes.set(xlabel='epoch or iteration', ylabel=metric, title='Validation')
+    for axes in panels:
+        axes.legend(fontsize='small')
+
+
+def draw(runs: dict[str, tuple[list[Record], list[Record]]], metrics: list[str], out: Path) -> None:
+    """Write a PNG: of one run all losses and the metrics, of several the total loss and a panel for each metric."""
+    count = 1 + (len(metrics) if len(runs) > 1 else bool(metrics))
+    figure, axes = plt.subplots(1, count, figsize=(6.4 * count, 4.8), squeeze=False, layout='constrained')
+    if len(runs) > 1:
+        draw_runs(axes[0], runs, metrics)
+    else:
+        [(training, validation)] = runs.values()
+        draw_losses(axes[0, 0], training)
+        if metrics:
+            draw_metrics(axes[0, 1], validation, metrics)
     for part in axes.flat:
         part.grid(alpha=0.3)
     with atomic_file(out) as file:
@@ -139,15 +172,60 @@ def draw(training: list[Record], validation: list[Record], out: Path) -> None:
     plt.close(figure)
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description='Draw the losses and metrics of a training run.')
-    parser.add_argument('work_dir', type=Path, help='work dir of the run')
-    parser.add_argument('--out', type=Path, help='PNG file (default: WORK_DIR/curves.png)')
-    args = parser.parse_args()
-    training, validation = read_runs(args.work_dir)
-    out = args.out or args.work_dir / 'curves.png'
-    draw(training, validation, out)
-    print(f'{len(training)} training and {len(validation)} validation records: {out}')
+def read_named(arguments: list[str]) -> dict[str, tuple[list[Record], list[Record]]]:
+    """The runs of `WORK_DIR` and `NAME=WORK_DIR`, by name; without a name by the folder's.
+
+    Raises:
+        DataError: no log, or two runs of one name.
+    """
+    runs = {}
+    for argument in arguments:
+        given, _, folder = argument.rpartition('=')
+        name = given or Path(folder).resolve().name
+        if name in runs:
+            raise DataError(f'{argument}: there is another run called {name!r}. Expected distinct names; give one with '
+                            'NAME=WORK_DIR')
+        runs[name] = read_runs(Path(folder))
+    return runs
+
+
+def choose_metrics(runs: dict[str, tuple[list[Record], list[Record]]], wanted: list[str] | None) -> list[str]:
+    """The metrics to draw: those wanted, else all of a single run, or the first that several runs share.
+
+    Raises:
+        DataError: a wanted metric is in no run.
+    """
+    found = [metric_names(validation) for _, validation in runs.values()]
+    known = list(dict.fromkeys(name for names in found for name in names))
+    if wanted:
+        if missing := [name for name in wanted if name not in known]:
+            raise DataError(f'--metrics {missing[0]}: no run recorded it. Recorded were: {", ".join(known) or "none"}')
+        return wanted
+    shared = [name for name in known if all(name in names for names in found)]
+    return shared if len(runs) == 1 else shared[:1]
+
+
+def parse_args(argv=None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, epilog=EPILOG,
+                                     formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument('work_dirs', nargs='+', metavar='WORK_DIR',
+                        help='work dir of a run; NAME=WORK_DIR sets the name in the legend')
+    parser.add_argument('--metrics', nargs='+', metavar='KEY', help='metrics to draw, for example coco/bbox_mAP '
+                        '(default: all of one run; of several the first that all have)')
+    parser.add_argument('--out', type=Path,
+                        help='PNG file (default: WORK_DIR/curves.png, of several runs ./curves.png)')
+    return parser.parse_args(argv)
+
+
+def main(argv=None) -> None:
+    args = parse_args(argv)
+    runs = read_named(args.work_dirs)
+    single = Path(args.work_dirs[0].rpartition('=')[2]) if len(runs) == 1 else Path()
+    out = args.out or single / 'curves.png'
+    draw(runs, choose_metrics(runs, args.metrics), out)
+    for name, (training, validation) in runs.items():
+        print(f'{name}: {len(training)} training and {len(validation)} validation records')
+    print(f'Written to {out}')
 
 
 if __name__ == '__main__':
