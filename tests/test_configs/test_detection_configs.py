@@ -1,17 +1,16 @@
 """Every detection config: parses, builds its model, data set and optimiser, and trains on one real batch."""
 
 import math
-from pathlib import Path
 
 import pytest
 import torch
+from config_scopes import configs_of
 from mmengine.config import Config
 from mmengine.dataset import pseudo_collate
 from mmengine.optim import build_optim_wrapper
 from mmengine.registry import DATASETS, METRICS, MODELS, init_default_scope
 
-CONFIGS = [path for path in sorted(Path(__file__).resolve().parents[2].glob('configs/*.py'))
-           if Config.fromfile(path, import_custom_modules=False).default_scope == 'mmdet']
+CONFIGS = configs_of('mmdet')
 SCALE = (128, 96)
 NAMES = ('disc', 'square', 'triangle', 'star', 'ring')
 

@@ -2,10 +2,10 @@
 
 import copy
 import math
-from pathlib import Path
 
 import pytest
 import torch
+from config_scopes import configs_of
 from mmengine.config import Config
 from mmengine.dataset import default_collate, pseudo_collate
 from mmengine.model import revert_sync_batchnorm
@@ -14,9 +14,7 @@ from mmseg.registry import DATASETS, HOOKS, LOOPS, METRICS, MODELS
 
 from projects.seg_pruning import Budget, ChannelGraph, Floors, prune_to_budget, save_result, weight_importance
 
-CONFIGS = [path for path in sorted(Path(__file__).resolve().parents[2].glob('configs/*.py'))
-           if Config.fromfile(path, import_custom_modules=False).default_scope == 'mmseg']
-PRUNING = [path for path in CONFIGS if path.stem.startswith(('mtp_', 'deeplabv3_', 'pspnet_'))]
+CONFIGS = [path for path in configs_of('mmseg') if not path.stem.startswith('token_fusion_')]
 CROP = (48, 64)
 
 
@@ -51,7 +49,7 @@ def give_structure(cfg, folder):
     cfg.model.structure = str(save_result(result, folder)['structure'])
 
 
-@pytest.fixture(params=PRUNING, ids=lambda path: path.stem)
+@pytest.fixture(params=CONFIGS, ids=lambda path: path.stem)
 def config(request, drawn, tmp_path, monkeypatch):
     monkeypatch.setenv('MMDOWNSTREAM_DATA', str(tmp_path / 'data'))
     cfg = Config.fromfile(request.param)
