@@ -196,5 +196,5 @@ def init_transformer(module: nn.Module) -> None:
 
 def drop_path_rates(depths: tuple[int, ...], rate: float) -> list[list[float]]:
     """Rates that rise linearly from 0 to ``rate`` over all blocks, for the blocks of each stage."""
-    rates = torch.linspace(0, rate, sum(depths)).tolist()
+    rates = torch.linspace(0, rate, sum(depths), device='cpu').tolist()  # also where a model is built on 'meta'
     return [[rates.pop(0) for _ in range(depth)] for depth in depths]
