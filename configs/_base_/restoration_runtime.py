@@ -3,7 +3,7 @@
 default_scope = 'mmengine'
 default_hooks = dict(
     timer=dict(type='IterTimerHook'),
-    logger=dict(type='LoggerHook', interval=100),
+    logger=dict(type='LoggerHook', interval=100, log_metric_by_epoch=False),
     param_scheduler=dict(type='ParamSchedulerHook'),
     # a run killed at any moment leaves a checkpoint that loads; the best one by PSNR is kept beside the last three.
     # mmengine does not know that PSNR should be large, hence the rule

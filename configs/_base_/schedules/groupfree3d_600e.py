@@ -1,0 +1,21 @@
+# 600 epochs of batches of 4 x 8, with the rates of the official TokenFusion code for SUN RGB-D: 4e-3; decoder 2e-4;
+# image branch and the projection of its tokens 5e-5 with a weight decay of 1e-4.
+_base_ = 'detection3d_runtime.py'
+max_epochs = 600
+train_cfg = dict(type='EpochBasedTrainLoop', max_epochs=max_epochs, val_interval=25)
+val_cfg = dict(type='ValLoop')
+test_cfg = dict(type='TestLoop')
+optim_wrapper = dict(
+    type='OptimWrapper',
+    optimizer=dict(type='AdamW', lr=4e-3, weight_decay=1e-8),
+    clip_grad=dict(max_norm=0.1, norm_type=2),
+    paramwise_cfg=dict(
+        custom_keys={
+            'bbox_head.decoder_': dict(lr_mult=0.05),
+            'image_branch': dict(lr_mult=0.0125, decay_mult=1e4),
+            'exchange.projections': dict(lr_mult=0.0125, decay_mult=1e4)
+        }))
+param_scheduler = [
+    dict(type='MultiStepLR', begin=0, end=max_epochs, by_epoch=True, milestones=[420, 480, 540], gamma=0.1)
+]
+auto_scale_lr = dict(enable=False, base_batch_size=32)
