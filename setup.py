@@ -62,7 +62,7 @@ setup(
     license='Apache-2.0',
     python_requires='>=3.10',
     packages=find_namespace_packages(include=['projects', 'projects.*'], exclude=['*.csrc']),
-    package_data={'': ['*.md', 'csrc/*.h', 'csrc/*.cpp']},
+    package_data={'': ['*.md', 'metafile.yml', 'csrc/*.h', 'csrc/*.cpp']},
     install_requires=['torch', 'numpy', 'mmengine>=0.10.7', 'matplotlib', 'scikit-learn', 'tqdm'],
     extras_require={'det': DET, 'seg': SEG, 'det3d': DET3D, 'gpu3d': GPU3D, 'prune': PRUNE, 'onnx': ONNX, 'test': TEST,
                     'all': DET + SEG + DET3D + PRUNE},

@@ -4,6 +4,7 @@ import importlib.util
 import os
 import sys
 from pathlib import Path
+from unittest import mock
 
 import pytest
 
@@ -31,6 +32,13 @@ def no_default_scope():
     registry = sys.modules.get('mmengine.registry')
     if registry is not None:
         registry.DefaultScope._instance_dict.clear()
+
+
+@pytest.fixture(autouse=True, scope='session')
+def unformatted_configs():
+    """mmengine writes a run's config four times, laid out by yapf: half a second or more that no test asks for."""
+    with mock.patch('mmengine.config.config.FormatCode', lambda text, **_: (text, True)):
+        yield
 
 
 @pytest.fixture(scope='session')

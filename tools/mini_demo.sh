@@ -5,6 +5,7 @@ set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 OUT=${1:-work_dirs/mini_demo}
 CONFIG=configs/adder_fcos_r18_mini.py
+TWIN=configs/fcos_r18_mini.py
 EXPECTED=0.50
 START=$SECONDS
 
@@ -28,6 +29,10 @@ step 'curves of loss and AP' python tools/analysis_tools/plot_curves.py "$OUT" -
 step 'a submission in the form of the COCO server' \
     python tools/submit.py coco-det "$OUT/predictions.pkl" --name adder-fcos-mini --out "$OUT/submission" \
     --ann-file data/mini/coco/annotations/instances_val2017.json
+step 'what the model costs beside its convolutional twin' \
+    python tools/analysis_tools/get_cost.py "$CONFIG" --compare "$TWIN" --depth 1 --json "$OUT/cost.json" \
+    --picture "$OUT/cost.png"
+step 'one page of all that' python tools/analysis_tools/report.py "$OUT" --out "$OUT/report"
 
 touch "$OUT/finished"
 python - "$OUT" "$EXPECTED" $((SECONDS - START)) <<'PYTHON'
@@ -42,7 +47,9 @@ print(f"""
 Done in {seconds // 60} min {seconds % 60:02d} s: AP50 {ap50:.3f}, AP {metrics['coco/bbox_mAP']:.3f} on the validation split
   pictures    {out}/pictures/ (ground truth left, detections right)
   curves      {out}/curves.png
+  costs       {out}/cost.png
   submission  {out}/submission/
+  all of it   {out}/report/index.html
   checkpoint  {out}/{Path((out / 'last_checkpoint').read_text().strip()).name}
 Next: your own images with tools/demo.py, your own data with --cfg-options data_root=... classes=... (README.md)""")
 if ap50 < expected:
