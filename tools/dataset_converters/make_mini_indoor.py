@@ -16,8 +16,6 @@ from __future__ import annotations
 import argparse
 import hashlib
 import json
-import os
-import shutil
 import sys
 from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
@@ -30,10 +28,10 @@ from tqdm import tqdm
 HERE = str(Path(__file__).resolve().parent)
 if HERE not in sys.path:  # tools/ is no package, and a test may load this file by its path
     sys.path.append(HERE)
+from drawn_sets import make_folder  # noqa: E402
 from mini_rooms import NYU40, Room, draw_room  # noqa: E402
 from ply_files import mesh_bytes  # noqa: E402
 
-STAMP = 'dataset.json'
 FIRST_SCENE = dict(train=0, val=500, test=707)
 """Number of the first scene of each split; the test set of ScanNet begins at 707."""
 _COLUMNS = ('id', 'raw_category', 'category', 'count', 'nyu40id', 'eigen13id', 'nyuClass', 'nyu40class')
@@ -120,6 +118,27 @@ def _arguments(train: int, val: int, test: int, seed: int) -> dict:
     return dict(**counts, seed=seed, source=hashlib.sha256(source).hexdigest()[:16])
 
 
+def _fill(root: Path, counts: dict[str, int], seed: int, workers: int, progress: bool) -> None:
+    """Write the rooms and lists of all splits."""
+    meta = root / 'meta_data'
+    meta.mkdir()
+    (meta / 'scannetv2-labels.combined.tsv').write_text(label_map())
+    jobs = []
+    for split, count in counts.items():
+        (meta / f'scannetv2_{split}.txt').write_text(''.join(f'{scene_name(split, i)}\n' for i in range(count)))
+        jobs += [(split, index) for index in range(count)]
+    make = partial(_make, root, seed)
+    with tqdm(total=len(jobs), desc='mini indoor set', unit='room', disable=not progress) as bar:
+        if workers == 1:
+            for job in jobs:
+                make(job)
+                bar.update()
+        else:
+            with ProcessPoolExecutor(workers) as pool:
+                for _ in pool.map(make, jobs):
+                    bar.update()
+
+
 def generate(out: str | Path = 'data/mini_indoor', *, train: int = 24, val: int = 8, test: int = 2, seed: int = 0,
              workers: int = 2, force: bool = False, progress: bool = True) -> Path:
     """Make the set in the folder `out`, unless it lies there already with the same arguments.
@@ -144,36 +163,8 @@ def generate(out: str | Path = 'data/mini_indoor', *, train: int = 24, val: int 
     """
     out = Path(out).resolve()
     arguments = _arguments(train, val, test, seed)
-    stamp = out / STAMP
-    if stamp.is_file() and json.loads(stamp.read_text()) == arguments and not force:
-        return out
-    if out.exists() and any(out.iterdir()) and not stamp.is_file():
-        raise FileExistsError(f'{out} exists and was not made by this tool, so it is left alone: choose another folder '
-                              'with --out')
-    partial_root = out.with_name(f'.{out.name}.partial')
-    shutil.rmtree(partial_root, ignore_errors=True)
-    meta = partial_root / 'meta_data'
-    meta.mkdir(parents=True)
-    (meta / 'scannetv2-labels.combined.tsv').write_text(label_map())
-    jobs = []
-    for split, count in (('train', train), ('val', val), ('test', test)):
-        (meta / f'scannetv2_{split}.txt').write_text(''.join(f'{scene_name(split, i)}\n' for i in range(count)))
-        jobs += [(split, index) for index in range(count)]
-    make = partial(_make, partial_root, seed)
-    with tqdm(total=len(jobs), desc='mini indoor set', unit='room', disable=not progress) as bar:
-        if workers == 1:
-            for job in jobs:
-                make(job)
-                bar.update()
-        else:
-            with ProcessPoolExecutor(workers) as pool:
-                for _ in pool.map(make, jobs):
-                    bar.update()
-    (partial_root / STAMP).write_text(json.dumps(arguments) + '\n')
-    if out.exists():
-        shutil.rmtree(out)
-    os.replace(partial_root, out)
-    return out
+    return make_folder(out, arguments, lambda root: _fill(root, dict(train=train, val=val, test=test), seed, workers,
+                                                          progress), force)
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -14,9 +14,6 @@ from __future__ import annotations
 
 import argparse
 import hashlib
-import json
-import os
-import shutil
 import sys
 from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
@@ -28,10 +25,10 @@ from tqdm import tqdm
 HERE = str(Path(__file__).resolve().parent)
 if HERE not in sys.path:  # tools/ is no package, and a test may load this file by its path
     sys.path.append(HERE)
+from drawn_sets import make_folder  # noqa: E402
 from mini_rgbd_files import make_folders, write_lists, write_scene  # noqa: E402
 from mini_rgbd_scenes import draw_room  # noqa: E402
 
-STAMP = 'dataset.json'
 _SOURCES = ('make_mini_rgbd.py', 'mini_rgbd_files.py', 'mini_rgbd_render.py', 'mini_rgbd_scenes.py', 'mini_rooms.py',
             'rgbd_files.py')
 _LEAST = 32
@@ -104,21 +101,12 @@ def generate(out: str | Path = 'data/mini/rgbd', *, train: int = 160, val: int =
     """
     out = Path(out).resolve()
     arguments = _arguments(train, val, tuple(int(side) for side in size), square, points, seed, workers)
-    stamp = out / STAMP
-    if stamp.is_file() and json.loads(stamp.read_text()) == arguments and not force:
-        return out
-    if out.exists() and any(out.iterdir()) and not (stamp.is_file() and (out / 'nyu').is_dir()):
-        raise FileExistsError(f'{out} exists and was not made by this tool, so it is left alone: choose another folder '
-                              'with --out')
-    root = out.with_name(f'.{out.name}.partial')
-    shutil.rmtree(root, ignore_errors=True)
-    make_folders(root)
-    _write_all(root, arguments, workers, progress)
-    (root / STAMP).write_text(json.dumps(arguments) + '\n')
-    if out.exists():
-        shutil.rmtree(out)
-    os.replace(root, out)
-    return out
+
+    def fill(root: Path) -> None:
+        make_folders(root)
+        _write_all(root, arguments, workers, progress)
+
+    return make_folder(out, arguments, fill, force, also='nyu')
 
 
 def main(argv: Sequence[str] | None = None) -> int:
