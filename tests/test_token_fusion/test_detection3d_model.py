@@ -18,6 +18,7 @@ from mmengine.dataset import pseudo_collate
 from mmengine.logging import MessageHub
 from mmengine.optim import build_optim_wrapper
 from mmengine.registry import init_default_scope
+from mmengine.structures import InstanceData
 
 from projects.points3d import gather_points
 from projects.runtime.errors import ConfigError
@@ -140,6 +141,32 @@ def test_every_config_trains_and_tests(name, load):
     metric.dataset_meta = dataset.metainfo
     metric.process({}, [sample.to_dict() for sample in samples])
     assert {'mAP_0.25', 'mAP_0.50'} <= set(metric.evaluate(2))
+
+
+def test_a_real_scene(load, shared, tmp_path):
+    """Scene 17 of SUN RGB-D through data set, model and metric; its own boxes as predictions are worth an AP of 1."""
+    demo = shared / 'samples/sunrgbd/demo'
+    (tmp_path / 'sunrgbd_trainval').mkdir()
+    os.symlink(demo, tmp_path / 'points')
+    os.symlink(demo, tmp_path / 'sunrgbd_trainval/image')
+    os.symlink(demo / 'sunrgbd_000017_infos.pkl', tmp_path / 'sunrgbd_infos_val.pkl')
+    cfg = load('token_fusion_groupfree3d_l6_o256_ti_sunrgbd')
+    dataset = DATASETS.build({**cfg.test_dataloader.dataset, 'data_root': str(tmp_path)})
+    model = MODELS.build(cfg.model)
+    model.init_weights()
+    with torch.no_grad():
+        sample = model.eval().test_step(pseudo_collate([dataset[0]]))[0]
+    assert torch.isfinite(sample.pred_instances_3d.bboxes_3d.tensor).all() and len(sample.pred_instances_3d.scores_3d)
+    truth = sample.eval_ann_info
+    perfect = InstanceData(bboxes_3d=truth['gt_bboxes_3d'], labels_3d=torch.as_tensor(truth['gt_labels_3d']),
+                           scores_3d=torch.ones(len(truth['gt_labels_3d'])))
+    for prediction in (sample.pred_instances_3d, perfect):
+        metric = METRICS.build(cfg.test_evaluator)
+        metric.dataset_meta = dataset.metainfo
+        metric.process({}, [dict(pred_instances_3d=prediction, eval_ann_info=truth)])
+        figures = metric.evaluate(1)
+        assert all(0 <= value <= 1 for value in figures.values())
+    assert figures['mAP_0.25'] == figures['mAP_0.50'] == 1 and len(truth['gt_labels_3d']) == 2
 
 
 def test_rates_of_the_official_code(load):
