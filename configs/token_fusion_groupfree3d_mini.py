@@ -29,8 +29,10 @@ model = dict(
         embed_dims=image_channels, depth=4, num_heads=2, patch_size=8, drop_path_rate=0.1, num_detection_tokens=20,
         table_size=(96, 128)),
     image_head=dict(embed_dims=image_channels),
-    # at 1e-3, and at the rate of the other parts, every seed would be replaced within two epochs
-    exchange=dict(loss_weight=1e-4))
+    # nothing is pretrained: at 1e-3, without bias and at the rate of the other parts, every seed would be replaced
+    # within two epochs
+    exchange=dict(loss_weight=3e-5, keep_bias=2.))
+train_dataloader = dict(batch_size=4)  # many small steps: the set is small and the minutes are few
 
 # ---- what you hardly ever change
 train_cfg = dict(max_epochs=max_epochs, val_interval=max_epochs)
@@ -47,6 +49,6 @@ param_scheduler = [
          convert_to_iter_based=True)
 ]
 randomness = dict(seed=0)
-log_processor = dict(window_size=20)  # an epoch
-auto_scale_lr = dict(base_batch_size=8)
+log_processor = dict(window_size=40)  # an epoch
+auto_scale_lr = dict(base_batch_size=4)
 default_hooks = dict(logger=dict(interval=20), checkpoint=dict(interval=max_epochs, max_keep_ckpts=1, save_best=None))
