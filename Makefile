@@ -4,7 +4,7 @@ PY := .venv/bin/python
 .PHONY: help env demo test lint bench
 
 help:
-	@echo 'make demo   train, test, draw and submit with a small Adder FCOS: at most 10 minutes after installation'
+	@echo 'make demo   train, test, submit and report on a small Adder FCOS: at most 10 minutes after installation'
 	@echo 'make test   all tests'
 	@echo 'make lint   ruff'
 	@echo 'make bench  adder layers beside convolutions, about 12 minutes'
