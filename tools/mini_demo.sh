@@ -21,10 +21,8 @@ mkdir -p "$OUT"
 step 'the mini set' python tools/dataset_converters/make_mini_detection.py
 step 'training a small Adder FCOS' python tools/train.py "$CONFIG" --work-dir "$OUT" --resume
 CHECKPOINT=$OUT/$(basename "$(cat "$OUT/last_checkpoint")")
-rm -rf "$OUT/test"
 step 'testing it on images it never saw' \
-    python tools/test.py "$CONFIG" "$CHECKPOINT" --work-dir "$OUT/test" --out "$OUT/predictions.pkl" \
-    --show-dir "$PWD/$OUT/pictures"
+    python tools/test.py "$CONFIG" "$CHECKPOINT" --work-dir "$OUT" --out "$OUT/predictions.pkl" --show-dir pictures
 step 'curves of loss and AP' python tools/analysis_tools/plot_curves.py "$OUT" --out "$OUT/curves.png"
 step 'a submission in the form of the COCO server' \
     python tools/submit.py coco-det "$OUT/predictions.pkl" --name adder-fcos-mini --out "$OUT/submission" \
@@ -41,11 +39,12 @@ import sys
 from pathlib import Path
 
 out, expected, seconds = Path(sys.argv[1]), float(sys.argv[2]), int(sys.argv[3])
-metrics = json.loads(max(out.glob('test/*/*.json'), key=lambda path: path.stat().st_mtime).read_text())
+tested = max(out.glob('2*/2*.json'), key=lambda path: path.stat().st_mtime)  # of the test, named after its time
+metrics = json.loads(tested.read_text())
 ap50 = metrics['coco/bbox_mAP_50']
 print(f"""
 Done in {seconds // 60} min {seconds % 60:02d} s: AP50 {ap50:.3f}, AP {metrics['coco/bbox_mAP']:.3f} on the validation split
-  pictures    {out}/pictures/ (ground truth left, detections right)
+  pictures    {tested.parent}/pictures/ (ground truth left, detections right)
   curves      {out}/curves.png
   costs       {out}/cost.png
   submission  {out}/submission/
