@@ -210,7 +210,8 @@ class Restorer:
 
     def write(self, image: Path, name: Path, restored) -> None:
         """Write the restored image, and the picture that compares it."""
-        from projects.restoration.pictures import comparison, encode_png, to_uint8, versions
+        from projects.restoration.pictures import comparison, to_uint8, versions
+        from projects.runtime.image_bytes import encode_png
 
         source, result = to_uint8(restored.input), to_uint8(restored.pred_img)
         for folder, picture in (('preds', result), ('vis', comparison(versions(source, result)))):

@@ -2,16 +2,13 @@
 
 import os
 
-from PIL import Image
-
-_KINDS = {b'\xff\xd8': ('JPEG', b'\xff\xd9'), b'\x89P': ('PNG', b'IEND\xaeB`\x82')}
+from projects.runtime.image_bytes import TAIL, image_kind, missing_data
 
 
 def image_state(path: str) -> tuple[str, str] | None:
     """(kind of problem, sentence) for a file that is missing, empty or cut off, else None.
 
-    Decoders answer a truncated JPEG with an image whose lower part is grey. A JPEG or PNG file that does not end with
-    its format's mark is decoded by Pillow, which reports missing data; other files are left to their readers.
+    Of JPEG and PNG files the end is looked at; other files are left to their readers.
     """
     if '://' in path:
         return None
@@ -23,16 +20,7 @@ def image_state(path: str) -> tuple[str, str] | None:
         return 'empty file', '0 bytes'
     with open(path, 'rb') as file:
         head = file.read(2)
-        if head not in _KINDS:
-            return None
-        file.seek(max(0, size - 16))
+        file.seek(max(0, size - TAIL))
         tail = file.read()
-    name, mark = _KINDS[head]
-    if tail.endswith(mark):
-        return None
-    try:
-        with Image.open(path) as image:
-            image.load()
-    except (OSError, SyntaxError) as error:
-        return 'truncated image', f'{name} of {size:,} bytes: {error}'
-    return None
+    reason = missing_data(head, tail, path)
+    return reason and ('truncated image', f'{image_kind(head)} of {size:,} bytes: {reason}')

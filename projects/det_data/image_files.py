@@ -10,33 +10,14 @@ import cv2
 from mmcv.transforms import LoadImageFromFile
 from mmdet.registry import TRANSFORMS
 from mmengine.logging import print_log
-from PIL import Image
+
+from projects.runtime.image_bytes import TAIL, image_kind, missing_data
 
 from .errors import AnnotationError, ImageError
 
-_JPEG, _JPEG_END = b'\xff\xd8', b'\xff\xd9'
-_PNG, _PNG_END = b'\x89P', b'\x00\x00\x00\x00IEND\xaeB`\x82'
 _HINT = 'Copy or download it again, or drop it from the annotations.'
 _TRAINING_HINT = ('In training, on_error="skip" in the LoadCheckedImage step passes over such '
                   'images and counts them.')
-
-
-def _is_cut_off(path: str, head: bytes, tail: bytes) -> bool:
-    """Whether a JPEG or PNG file ends early.
-
-    Nearly every file ends with its format's end mark. One that does not may have bytes after it,
-    which some cameras and editors append, so Pillow's decoder, which reports missing data, decides.
-    """
-    if head == _JPEG and tail.endswith(_JPEG_END) or head == _PNG and tail.endswith(_PNG_END):
-        return False
-    if head not in (_JPEG, _PNG):
-        return False
-    try:
-        with Image.open(path) as image:
-            image.load()
-    except (OSError, SyntaxError):
-        return True
-    return False
 
 
 def check_image_file(path: str) -> None:
@@ -54,11 +35,10 @@ def check_image_file(path: str) -> None:
         raise ImageError(f'{path}: the image file is empty (0 bytes). {_HINT}')
     with open(path, 'rb') as file:
         head = file.read(2)
-        file.seek(max(0, size - len(_PNG_END)))
+        file.seek(max(0, size - TAIL))
         tail = file.read()
-    if _is_cut_off(path, head, tail):
-        kind = 'JPEG' if head == _JPEG else 'PNG'
-        raise ImageError(f'{path}: the {kind} file is truncated: it ends after {size:,} bytes '
+    if missing_data(head, tail, path) is not None:
+        raise ImageError(f'{path}: the {image_kind(head)} file is truncated: it ends after {size:,} bytes '
                          f'without the data that its header announces. {_HINT}')
 
 

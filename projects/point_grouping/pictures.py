@@ -11,6 +11,7 @@ from mmengine.runner import Runner
 from mmengine.visualization import Visualizer
 
 from projects.runtime.atomic import write_atomic
+from projects.runtime.image_bytes import encode_png
 
 from .metrics import to_numpy
 from .precision_recall import flatten
@@ -167,7 +168,7 @@ class GroupingPictureHook(Hook):
             if self.test_out_dir:
                 folder = Path(runner.log_dir) / self.test_out_dir
                 folder.mkdir(parents=True, exist_ok=True)
-                write_atomic(folder / f'{name}.png', cv2.imencode('.png', image[..., ::-1])[1].tobytes())
+                write_atomic(folder / f'{name}.png', encode_png(image))
                 write_ply(folder / f'{name}.ply', xyz, columns['prediction'], predicted,
                           to_numpy(sample.pred_pts_seg.pts_semantic_mask))
             if self.show:

@@ -9,12 +9,11 @@ import io
 import cv2
 import numpy as np
 from mmengine.fileio import get
-from PIL import Image
 
 from projects.runtime.errors import DataError
+from projects.runtime.image_bytes import TAIL, missing_data
 
 IMAGE_SUFFIXES = ('.png', '.jpg', '.jpeg', '.bmp', '.tif', '.tiff', '.ppm', '.webp')
-_ENDS = {b'\x89P': b'IEND\xaeB`\x82', b'\xff\xd8': b'\xff\xd9'}
 
 
 def read_image(path, backend_args=None):
@@ -50,23 +49,10 @@ def _decode(content, path):
     if not content:
         raise DataError(f'{path}: the image file is empty (0 bytes). Copy or download it again.')
     image = cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_UNCHANGED)
-    if image is None or _is_cut_off(content):
+    if image is None or missing_data(content[:2], content[-TAIL:], io.BytesIO(content)) is not None:
         raise DataError(f'{path}: the image file ({len(content):,} bytes) is truncated, damaged, or in no known image '
                         'format. Copy or download it again.')
     return image
-
-
-def _is_cut_off(content):
-    """Whether a PNG or JPEG ends early, which OpenCV answers with an image that is grey in its lower part."""
-    end = _ENDS.get(content[:2])
-    if end is None or content.endswith(end):
-        return False
-    try:  # some writers append bytes or leave the mark out: Pillow, which reports missing data, decides
-        with Image.open(io.BytesIO(content)) as image:
-            image.load()
-    except (OSError, SyntaxError):
-        return True
-    return False
 
 
 def _to_rgb(image, path):

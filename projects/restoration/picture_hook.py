@@ -7,8 +7,9 @@ from mmengine.registry import HOOKS
 
 from projects.runtime.atomic import write_atomic
 from projects.runtime.errors import ConfigError
+from projects.runtime.image_bytes import encode_png
 
-from .pictures import encode_png, to_uint8
+from .pictures import to_uint8
 
 
 @HOOKS.register_module()

@@ -7,6 +7,7 @@ from mmengine.registry import VISUALIZERS
 from mmengine.visualization import Visualizer
 
 from projects.runtime.atomic import write_atomic
+from projects.runtime.image_bytes import encode_png
 
 from .imresize import imresize
 from .quality import psnr
@@ -22,11 +23,6 @@ def to_uint8(image):
         image = image.detach().cpu().permute(1, 2, 0).numpy()
     image = np.broadcast_to(image, (*image.shape[:2], 3))
     return image if image.dtype == np.uint8 else image.clip(0, 255).round().astype(np.uint8)
-
-
-def encode_png(image):
-    """RGB image H x W x 3, uint8, as the bytes of a PNG file."""
-    return cv2.imencode('.png', np.ascontiguousarray(image[..., ::-1]))[1].tobytes()
 
 
 def versions(source, restored, truth=None, grey=False):

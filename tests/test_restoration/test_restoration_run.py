@@ -18,7 +18,7 @@ import torch
 
 from projects.restoration import RestorationVisualizer, imresize, psnr
 from projects.restoration.image_files import read_image
-from projects.restoration.pictures import encode_png
+from projects.runtime.image_bytes import encode_png
 
 ROOT = Path(__file__).resolve().parents[2]
 CONFIG = ROOT / 'configs/edsr_mini.py'

@@ -9,7 +9,6 @@ import argparse
 import sys
 from pathlib import Path
 
-import cv2
 import numpy as np
 import torch
 from mmengine.config import DictAction
@@ -24,6 +23,7 @@ from sample_panels import panels_of, sheet
 from projects.runtime.atomic import write_atomic
 from projects.runtime.command_line import CFG_OPTIONS_HELP, parse, run_tool
 from projects.runtime.errors import DataError
+from projects.runtime.image_bytes import encode_png
 
 EPILOG = """
 A dozen training samples of COCO, each drawn three times:
@@ -111,7 +111,7 @@ def main(argv=None) -> None:
         folder = out / str(name) if len(datasets) > 1 else out
         for index in tqdm(chosen(len(dataset), args), desc=folder.name):
             file, picture = draw(dataset, index, args, bgr)
-            write_atomic(folder / file, cv2.imencode('.png', picture[..., ::-1])[1].tobytes())
+            write_atomic(folder / file, encode_png(picture))
             count += 1
     print(f'{count} pictures are in {out}/')
 

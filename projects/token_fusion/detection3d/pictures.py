@@ -18,6 +18,7 @@ from mmengine.runner import Runner
 from mmengine.visualization import Visualizer
 
 from projects.runtime.atomic import write_atomic
+from projects.runtime.image_bytes import encode_png
 
 from .group_free_head import owners
 from .projection import to_pixels
@@ -172,4 +173,4 @@ class ProjectionPictureHook(Hook):
 def write_picture(path: Path, image: np.ndarray) -> None:
     """Write an RGB image as PNG; the folder is made."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    write_atomic(path, cv2.imencode('.png', image[..., ::-1])[1].tobytes())
+    write_atomic(path, encode_png(image))

@@ -8,12 +8,11 @@ The new file is what ``model.image_branch.init_cfg=dict(type='Pretrained', check
 from __future__ import annotations
 
 import argparse
-import io
 from pathlib import Path
 
 import torch
 
-from projects.runtime.atomic import write_atomic
+from projects.runtime.atomic import atomic_file
 from projects.runtime.command_line import run_tool
 from projects.runtime.errors import CheckpointError
 
@@ -50,9 +49,9 @@ def main() -> None:
     args = parser.parse_args()
     with torch.serialization.safe_globals([argparse.Namespace]):  # YOLOS files hold their command line
         content = torch.load(args.source, map_location='cpu', weights_only=True)
-    buffer = io.BytesIO()
-    torch.save(dict(state_dict=convert(content, str(args.source))), buffer)
-    write_atomic(args.target, buffer.getvalue())
+    state = convert(content, str(args.source))
+    with atomic_file(args.target) as file:
+        torch.save(dict(state_dict=state), file)
     print(f'Written: {args.target}')
 
 

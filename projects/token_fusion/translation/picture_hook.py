@@ -10,8 +10,9 @@ from mmengine.hooks import Hook
 from mmengine.registry import HOOKS
 
 from projects.runtime.atomic import write_atomic
+from projects.runtime.image_bytes import encode_png
 
-from .pictures import draw_translation, encode_png, to_uint8
+from .pictures import draw_translation, to_uint8
 from .sample import TranslationSample
 
 

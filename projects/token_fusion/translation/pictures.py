@@ -17,11 +17,6 @@ def to_uint8(image: Tensor) -> np.ndarray:
     return ((image.detach().cpu().float() + 1) * 127.5).round().clamp(0, 255).byte().permute(1, 2, 0).numpy()
 
 
-def encode_png(image: np.ndarray) -> bytes:
-    """RGB image H x W x 3, uint8, as the bytes of a PNG file."""
-    return cv2.imencode('.png', np.ascontiguousarray(image[..., ::-1]))[1].tobytes()
-
-
 def panel(label: str, image: np.ndarray) -> np.ndarray:
     """An image below a black band with its label."""
     factor = -(-LEAST_SIDE // min(image.shape[:2]))
