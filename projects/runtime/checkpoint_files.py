@@ -65,6 +65,38 @@ def read_checkpoint(path: str | Path) -> dict[str, Any]:
         CheckpointError: not there, empty, truncated, refused by the check, or without weights; the
             message names the file, the reason and the way out.
     """
+    content = _read(path)
+    if _weights(content) is None:
+        nested = _nested_weights(content)
+        hint = f' Other code keeps its weights under {nested[0]!r}, as here: use the converter of that model in ' \
+            'tools/model_converters.' if len(nested) == 1 else ''
+        raise _without_weights(path, content, hint)
+    return content
+
+
+def read_weights(path: str | Path) -> Mapping[str, torch.Tensor]:
+    """The named tensors of a local checkpoint of whatever code, for converters.
+
+    They are under `state_dict`, or bare, or under the only other key that holds nothing but tensors
+    (`model`, `params`, `segmenter`...).
+
+    Raises:
+        CheckpointError: as in `read_checkpoint`; several keys hold weights.
+    """
+    content = _read(path)
+    weights = _weights(content)
+    if weights is not None:
+        return weights
+    nested = _nested_weights(content)
+    if len(nested) != 1:
+        names = ', '.join(map(str, nested))
+        hint = f' Weights are under several keys ({names}): save the right ones alone.' if nested else ''
+        raise _without_weights(path, content, hint)
+    return content[nested[0]]
+
+
+def _read(path: str | Path) -> Any:
+    """Whatever a local file holds."""
     path = Path(path).expanduser()
     if not path.is_file():
         folder = path.parent
@@ -73,35 +105,37 @@ def read_checkpoint(path: str | Path) -> dict[str, Any]:
             f'There are no .pth files in {folder}/.' if folder.is_dir()
             else f'The folder {folder}/ does not exist either.')
         raise CheckpointError(f'{path}: no such checkpoint file. {hint}')
+    with open(path, 'rb') as file:
+        zipped = file.read(2) == b'PK'  # only these can be memory-mapped
     try:
-        content = _load(path)
+        return torch.load(path, map_location='cpu', weights_only=True, mmap=zipped)
     except pickle.UnpicklingError as error:
         if 'global' in str(error).lower() or 'reduce' in str(error):
             raise _refusal(path, error) from error
         raise _broken(path, error) from error
     except (RuntimeError, EOFError, OSError, ValueError, KeyError, IndexError) as error:
         raise _broken(path, error) from error
-    return _with_weights(path, content)
 
 
-def _load(path: Path) -> Any:
-    """`torch.load`, memory-mapped where the file's format allows it."""
-    with open(path, 'rb') as file:
-        zipped = file.read(2) == b'PK'
-    return torch.load(path, map_location='cpu', weights_only=True, mmap=zipped)
-
-
-def _with_weights(path: Path, content: Any) -> dict[str, Any]:
-    """Check that `content` holds named tensors, under `state_dict` or bare."""
+def _weights(content: Any) -> Mapping[str, torch.Tensor] | None:
+    """Named tensors under `state_dict`, or bare."""
     weights = content.get('state_dict', content) if isinstance(content, Mapping) else None
-    if not isinstance(weights, Mapping) or not any(
-            isinstance(value, torch.Tensor) for value in weights.values()):
-        found = f'keys {sorted(map(str, content))[:8]}' if isinstance(content, Mapping) \
-            else f'a {type(content).__name__}'
-        raise CheckpointError(
-            f'{path}: no state_dict in this file. Expected a dict with the key "state_dict", or a '
-            f'dict of named tensors; found {found}.')
-    return content
+    named = isinstance(weights, Mapping) and any(isinstance(value, torch.Tensor) for value in weights.values())
+    return weights if named else None
+
+
+def _nested_weights(content: Any) -> list[str]:
+    """Keys under which there is nothing but named tensors."""
+    if not isinstance(content, Mapping):
+        return []
+    return [key for key, part in content.items() if isinstance(part, Mapping) and part
+            and all(isinstance(value, torch.Tensor) for value in part.values())]
+
+
+def _without_weights(path: str | Path, content: Any, hint: str) -> CheckpointError:
+    found = f'keys {sorted(map(str, content))[:8]}' if isinstance(content, Mapping) else f'a {type(content).__name__}'
+    return CheckpointError(f'{path}: no state_dict in this file. Expected a dict with the key "state_dict", or a dict '
+                           f'of named tensors; found {found}.{hint}')
 
 
 def check_checkpoint(path: str | Path, *, resume: bool = False) -> None:

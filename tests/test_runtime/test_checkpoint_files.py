@@ -6,7 +6,7 @@ import pytest
 import torch
 
 import projects.runtime  # noqa: F401 (allow-lists what mmengine stores)
-from projects.runtime.checkpoint_files import check_checkpoint, find_resume, read_checkpoint
+from projects.runtime.checkpoint_files import check_checkpoint, find_resume, read_checkpoint, read_weights
 from projects.runtime.errors import CheckpointError
 
 
@@ -70,6 +70,21 @@ def test_file_without_weights(tmp_path):
     torch.save(dict(meta={}, results=[1, 2]), tmp_path / 'other.pth')
     with pytest.raises(CheckpointError, match="no state_dict.*'meta', 'results'"):
         check_checkpoint(tmp_path / 'other.pth')
+
+
+def test_weights_of_other_code(tmp_path):
+    path, weights = tmp_path / 'other.pth', dict(w=torch.ones(2))
+    for content in (weights, dict(state_dict=weights), dict(model=weights, optimizer=dict(state={}), epoch=3)):
+        torch.save(content, path)
+        assert torch.equal(read_weights(path)['w'], weights['w'])
+    with pytest.raises(CheckpointError, match="under 'model'.*converter"):
+        read_checkpoint(path)
+    torch.save(dict(params=weights, params_ema=weights), path)
+    with pytest.raises(CheckpointError, match='several keys .params, params_ema.'):
+        read_weights(path)
+    torch.save(dict(results=[1, 2]), path)
+    with pytest.raises(CheckpointError, match="no state_dict.*'results'"):
+        read_weights(path)
 
 
 def test_bare_state_dict_can_be_tested_but_not_resumed(tmp_path):

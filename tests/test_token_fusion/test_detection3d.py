@@ -1,5 +1,6 @@
 """Parts of 3D detection: projection, targets, backbone, weights, metric."""
 
+import argparse
 import importlib.util
 import json
 import os
@@ -31,10 +32,10 @@ from projects.token_fusion.detection3d import (
     PointNet2,
     to_patches,
     to_pixels,
+    vit_weights,
 )
 from projects.token_fusion.detection3d.group_free_head import key_points, owners, points_in_boxes
 from projects.token_fusion.detection3d.projection import undo_augmentation
-from projects.token_fusion.detection3d.vit_weights import convert
 
 WORKER = Path(__file__).with_name('detection3d_worker.py')
 
@@ -170,16 +171,19 @@ def test_backbone_equals_that_of_mmdet3d(monkeypatch):
             torch.testing.assert_close(one, other)
 
 
-def test_released_weights_fit():
+def test_released_weights_fit(tmp_path, monkeypatch):
     """Keys and table of DeiT; the table is resized, what the classifier lacks stays."""
     torch.manual_seed(0)
     source = DetectionViT(8, 2, 2, 16, num_detection_tokens=0, table_size=(64, 64))
     content = dict(model={**source.state_dict(), 'head.weight': torch.zeros(3)})
     content['model'].pop('det_token')
     content['model']['pos_embed'] = torch.full((1, 17, 8), .5)
+    torch.save(content | dict(args=argparse.Namespace(lr=1)), tmp_path / 'deit.pth')
+    monkeypatch.setattr('sys.argv', ['vit_weights', str(tmp_path / 'deit.pth'), str(tmp_path / 'own.pth')])
+    vit_weights.main()
     branch = DetectionViT(8, 2, 2, 16, num_detection_tokens=5, table_size=(96, 160), mid_positions=True)
     branch.det_token.data.fill_(7)
-    branch.load_state_dict(convert(content, 'deit.pth'))
+    branch.load_state_dict(torch.load(tmp_path / 'own.pth')['state_dict'])
     assert branch.pos_embed.shape == (1, 1 + 6 * 10 + 5, 8) and branch.pos_embed[:, :61].sub(.5).abs().max() < 1e-6
     assert torch.equal(branch.blocks[1].mlp.fc1.weight, source.blocks[1].mlp.fc1.weight)
     assert branch.det_token.eq(7).all()

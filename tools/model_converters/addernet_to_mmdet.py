@@ -9,7 +9,7 @@ import torch
 sys.path.append(str(Path(__file__).resolve().parents[2]))
 
 from projects.runtime.atomic import atomic_file
-from projects.runtime.checkpoint_files import read_checkpoint
+from projects.runtime.checkpoint_files import read_weights
 from projects.runtime.command_line import run_tool
 from projects.runtime.errors import CheckpointError
 
@@ -32,10 +32,10 @@ def parse_args():
 
 def main():
     args = parse_args()
-    checkpoint = read_checkpoint(args.source)
+    weights = read_weights(args.source)
     from projects.adder_fcos.addernet_checkpoints import convert_addernet
     try:
-        state, depth = convert_addernet(checkpoint.get('state_dict', checkpoint))
+        state, depth = convert_addernet(weights)
     except ValueError as error:
         raise CheckpointError(f'{args.source}: {error}') from None
     with atomic_file(args.target) as file:

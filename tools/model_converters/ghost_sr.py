@@ -16,7 +16,7 @@ from projects.ghost_sr import GhostConv2d, initialise_from_dense
 from projects.ghost_sr.deploy import FORMS
 from projects.runtime.atomic import atomic_file
 from projects.runtime.build_errors import config_errors
-from projects.runtime.checkpoint_files import read_checkpoint
+from projects.runtime.checkpoint_files import read_checkpoint, read_weights
 from projects.runtime.checkpoint_hooks import compare_weights
 from projects.runtime.command_line import CFG_OPTIONS_HELP, parse, run_tool
 from projects.runtime.config_files import check_scope, load_config
@@ -65,9 +65,9 @@ def ghost_model(cfg):
 def convert(args, cfg):
     """Write the ghost model's first checkpoint."""
     model = ghost_model(cfg)
-    state = read_checkpoint(args.checkpoint)
+    weights = read_weights(args.checkpoint)
     try:
-        layers = initialise_from_dense(model, state.get('state_dict', state), args.seed)
+        layers = initialise_from_dense(model, weights, args.seed)
     except ValueError as error:
         raise CheckpointError(f'{args.checkpoint}: {error}') from None
     meta = dict(converted_from=Path(args.checkpoint).name, seed=args.seed)

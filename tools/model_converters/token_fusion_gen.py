@@ -9,7 +9,7 @@ import torch
 sys.path.append(str(Path(__file__).resolve().parents[2]))
 
 from projects.runtime.atomic import atomic_file
-from projects.runtime.checkpoint_files import read_checkpoint
+from projects.runtime.checkpoint_files import read_weights
 from projects.runtime.command_line import run_tool
 from projects.token_fusion.translation.official import convert_generator
 
@@ -28,8 +28,7 @@ def main(argv=None):
     parser.add_argument('checkpoint', type=Path, help='official weights: a state_dict, or a dict that holds one')
     parser.add_argument('out', type=Path, help='checkpoint to write')
     args = parser.parse_args(argv)
-    content = read_checkpoint(args.checkpoint)
-    converted = convert_generator(content.get('state_dict', content))
+    converted = convert_generator(read_weights(args.checkpoint))
     with atomic_file(args.out) as file:
         torch.save(dict(meta=dict(converted_from=args.checkpoint.name),
                         state_dict={f'generator.{name}': value for name, value in converted.items()}), file)

@@ -9,6 +9,7 @@ import torch
 sys.path.append(str(Path(__file__).resolve().parents[2]))
 
 from projects.runtime.atomic import atomic_file
+from projects.runtime.checkpoint_files import read_weights
 from projects.runtime.command_line import run_tool
 from projects.runtime.errors import CheckpointError
 
@@ -33,8 +34,8 @@ def parse_args():
 
 def main():
     args = parse_args()
-    from projects.token_fusion.segmentation.checkpoints import convert_official, read_weights
-    weights = read_weights(str(args.source))
+    from projects.token_fusion.segmentation.checkpoints import convert_official
+    weights = read_weights(args.source)
     try:
         state = convert_official(weights)
     except CheckpointError as error:

@@ -8,11 +8,13 @@ The new file is what ``model.image_branch.init_cfg=dict(type='Pretrained', check
 from __future__ import annotations
 
 import argparse
+from collections.abc import Mapping
 from pathlib import Path
 
 import torch
 
 from projects.runtime.atomic import atomic_file
+from projects.runtime.checkpoint_files import read_weights
 from projects.runtime.command_line import run_tool
 from projects.runtime.errors import CheckpointError
 
@@ -20,17 +22,16 @@ OTHER = ('head', 'head_dist', 'dist_token', 'class_embed', 'bbox_embed')
 """Parts of the released models that the image branch does not have."""
 
 
-def convert(content: dict, source: str) -> dict:
+def convert(weights: Mapping[str, torch.Tensor], source: str) -> dict:
     """State of a ``DetectionViT`` from a released checkpoint.
 
     Args:
-        content: As read.
+        weights: Named tensors.
         source: Its name, for messages.
 
     Raises:
         CheckpointError: no vision transformer is in it.
     """
-    weights = content.get('model', content.get('state_dict', content))
     bare = {name.removeprefix('module.').removeprefix('backbone.'): value for name, value in weights.items()}
     state = {name: value for name, value in bare.items() if name.split('.')[0] not in OTHER}
     missing = [name for name in ('cls_token', 'pos_embed', 'patch_embed.proj.weight', 'blocks.0.attn.qkv.weight')
@@ -48,8 +49,8 @@ def main() -> None:
     parser.add_argument('target', type=Path, help='file to write')
     args = parser.parse_args()
     with torch.serialization.safe_globals([argparse.Namespace]):  # YOLOS files hold their command line
-        content = torch.load(args.source, map_location='cpu', weights_only=True)
-    state = convert(content, str(args.source))
+        weights = read_weights(args.source)
+    state = convert(weights, str(args.source))
     with atomic_file(args.target) as file:
         torch.save(dict(state_dict=state), file)
     print(f'Written: {args.target}')
