@@ -21,7 +21,7 @@ from torch.utils.checkpoint import checkpoint
 
 from .exchange import THRESHOLD, GroupAllocation
 from .mit_block import EXCHANGES, Fusion, FusionBlock, PatchEmbed, drop_path_rates, init_transformer, to_maps
-from .modality_layers import ModalityLayerNorm
+from .modality_layers import DEFAULT_SHARING, ModalityLayerNorm, Sharing
 from .score_net import ModalityScoreNets
 
 SCORED = ('all', 'last', 'none')
@@ -59,7 +59,7 @@ class FusionStage(BaseModule):
         position_grid: Rows and columns of a learned embedding for residual positional alignment; None for none.
         source_grid: Rows and columns for the map of ``GroupAllocation``; used for M > 2.
         source_seed: Of that map.
-        shared_norm: See ``ModalityLayerNorm``.
+        sharing: What the modalities share.
         with_cp: Recompute activations in the backward pass instead of keeping them.
     """
 
@@ -67,15 +67,15 @@ class FusionStage(BaseModule):
                  num_heads: int, sr_ratio: int, mlp_ratio: float, drop_paths: Sequence[float], scored: str = 'all',
                  score_nets: str = 'stage', keep_bias: float = 0., threshold: float = THRESHOLD,
                  exchange: str = 'branch', position_grid: tuple[int, int] | None = None,
-                 source_grid: tuple[int, int] | None = None, source_seed: int = 0, shared_norm: bool = False,
-                 with_cp: bool = False, init_cfg: dict | None = None) -> None:
+                 source_grid: tuple[int, int] | None = None, source_seed: int = 0,
+                 sharing: Sharing = DEFAULT_SHARING, with_cp: bool = False, init_cfg: dict | None = None) -> None:
         super().__init__(init_cfg)
         self.threshold, self.exchange, self.with_cp = threshold, exchange, with_cp
-        self.patch_embed = PatchEmbed(num_modalities, in_channels, channels, kernel, stride, shared_norm)
+        self.patch_embed = PatchEmbed(num_modalities, in_channels, channels, kernel, stride, sharing)
         self.blocks = nn.ModuleList(
-            FusionBlock(num_modalities, channels, num_heads, sr_ratio, mlp_ratio, rate, shared_norm)
+            FusionBlock(num_modalities, channels, num_heads, sr_ratio, mlp_ratio, rate, sharing)
             for rate in drop_paths)
-        self.norm = ModalityLayerNorm(num_modalities, channels, shared=shared_norm)
+        self.norm = ModalityLayerNorm(num_modalities, channels, sharing=sharing.within_channels())
         self.scored = dict(all=range(depth), last=range(depth - 1, depth), none=range(0))[scored]
         count = len(self.scored) if score_nets == 'layer' else min(1, len(self.scored))
         self.score_nets = ModuleList(
@@ -149,6 +149,8 @@ class FusionEncoder(BaseModule):
             work, by resizing them. Needed for three modalities and more, and for ``residual_position``.
         source_seed: Of the maps of sources; each stage adds its index.
         shared_norm: One scale and shift of each norm for all modalities (table 8 of the paper).
+        shared_layers: Attention and FFN share their weights; False: each modality has its own (table 8).
+        channel_threshold: Exchange of channels behind the blocks' norms, see ``Sharing``; None for none (table 9).
         with_cp: Recompute activations in the backward pass.
 
     Raises:
@@ -161,7 +163,8 @@ class FusionEncoder(BaseModule):
                  score_nets: str = 'stage', keep_bias: float = 0., threshold: float = THRESHOLD,
                  exchange: str = 'branch', residual_position: bool = False,
                  input_size: tuple[int, int] | None = None, source_seed: int = 0, shared_norm: bool = False,
-                 with_cp: bool = False, init_cfg: dict | None = None) -> None:
+                 shared_layers: bool = True, channel_threshold: float | None = None, with_cp: bool = False,
+                 init_cfg: dict | None = None) -> None:
         super().__init__(init_cfg)
         for name, value, known in (('scored', scored, SCORED), ('score_nets', score_nets, SCORE_NETS),
                                    ('exchange', exchange, EXCHANGES)):
@@ -175,6 +178,7 @@ class FusionEncoder(BaseModule):
             raise ValueError('input_size: expected (height, width), which the map of sources of three and more '
                              'modalities and residual_position are made for')
         self.num_modalities, self.threshold = num_modalities, threshold
+        sharing = Sharing(shared_norm, shared_layers, channel_threshold)
         rates = drop_path_rates(tuple(depths), drop_path_rate)
         self.stages = ModuleList()
         grid = tuple(input_size or ())
@@ -184,7 +188,7 @@ class FusionEncoder(BaseModule):
                 num_modalities, embed_dims[stage - 1] if stage else in_channels, channels, kernels[stage],
                 strides[stage], depths[stage], num_heads[stage], sr_ratios[stage], mlp_ratio, rates[stage], scored,
                 score_nets, keep_bias, threshold, exchange, grid if residual_position else None, grid or None,
-                source_seed + stage, shared_norm, with_cp))
+                source_seed + stage, sharing, with_cp))
 
     def forward(self, modalities: Tensor) -> tuple[list[Tensor], list[Scored]]:
         """Encode.

@@ -1,15 +1,17 @@
-"""Loss that keeps scores sparse, and what a log says of them (TokenFusion, arXiv 2204.08721, equation 5)."""
+"""Losses that keep scores and scales sparse, and what a log says of them (TokenFusion, arXiv 2204.08721)."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
+
+from .modality_layers import ModalityLayerNorm
 
 
 def token_sparsity_loss(scores: Sequence[Tensor], weight: float, reduction: str = 'sum') -> Tensor:
-    """The l1 norm of all scores.
+    """The l1 norm of all scores (equation 5).
 
     Args:
         scores: Of each layer that exchanges, (M, B, N).
@@ -26,6 +28,26 @@ def token_sparsity_loss(scores: Sequence[Tensor], weight: float, reduction: str 
     if reduction == 'mean':
         return weight * sum(score.flatten(1).mean(1).sum() for score in scores)
     raise ValueError(f"reduction {reduction!r}: expected 'sum' or 'mean'")
+
+
+def channel_sparsity_loss(module: nn.Module, weight: float) -> Tensor | None:
+    """The l1 norm of the scales by which channels are exchanged; None where none are.
+
+    Args:
+        module: With norms that exchange channels.
+        weight: Lambda 2 of the paper's table 9, 1e-3.
+    """
+    scales = [norm.weight for norm in module.modules()
+              if isinstance(norm, ModalityLayerNorm) and norm.channel_threshold is not None]
+    return weight * sum(scale.abs().sum() for scale in scales) if scales else None
+
+
+@torch.no_grad()
+def exchanged_channels(module: nn.Module, names: Sequence[str]) -> dict[str, Tensor]:
+    """Share of channels that were exchanged, in per cent, as ``exchanged_<name>`` of each modality, for the log."""
+    kept = torch.cat([norm.weight.abs() >= norm.channel_threshold for norm in module.modules()
+                      if isinstance(norm, ModalityLayerNorm) and norm.channel_threshold is not None], 1)
+    return {f'exchanged_{name}': 100 - 100 * row.float().mean() for name, row in zip(names, kept, strict=True)}
 
 
 @torch.no_grad()

@@ -1,7 +1,7 @@
 """The transformer block of SegFormer (arXiv 2105.15203) for several modalities that exchange tokens.
 
-All weights but the norms are shared: modalities are one batch to every layer with weights, so that M of them cost as
-many kernel calls as one. Tokens are (M, B, N, C).
+All weights but the norms are shared by default: modalities are one batch to every layer with weights, so that M of
+them cost as many kernel calls as one. Tokens are (M, B, N, C).
 
 Where paper and official code of TokenFusion (arXiv 2204.08721) differ, ``exchange`` chooses:
 
@@ -21,7 +21,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from .exchange import THRESHOLD, exchange_tokens
-from .modality_layers import ModalityLayerNorm
+from .modality_layers import DEFAULT_SHARING, ModalityLayerNorm, Sharing, modality_layer
 
 EXCHANGES = ('branch', 'input')
 
@@ -69,21 +69,22 @@ class SpatialReductionAttention(nn.Module):
         channels: C.
         num_heads: Heads; C is a multiple.
         sr_ratio: Stride of the convolution that coarsens; 1 for none.
-        shared_norm: See ``ModalityLayerNorm``.
+        sharing: What the modalities share.
     """
 
     def __init__(self, num_modalities: int, channels: int, num_heads: int, sr_ratio: int,
-                 shared_norm: bool = False) -> None:
+                 sharing: Sharing = DEFAULT_SHARING) -> None:
         super().__init__()
         if channels % num_heads:
             raise ValueError(f'num_heads {num_heads}: expected a divisor of the width, {channels}')
         self.num_heads, self.sr_ratio = num_heads, sr_ratio
-        self.q = nn.Linear(channels, channels)
-        self.kv = nn.Linear(channels, 2 * channels)
-        self.proj = nn.Linear(channels, channels)
+        copies = dict(num_modalities=num_modalities, shared=sharing.layers)
+        self.q = modality_layer(lambda: nn.Linear(channels, channels), **copies)
+        self.kv = modality_layer(lambda: nn.Linear(channels, 2 * channels), **copies)
+        self.proj = modality_layer(lambda: nn.Linear(channels, channels), **copies)
         if sr_ratio > 1:
-            self.sr = nn.Conv2d(channels, channels, sr_ratio, sr_ratio)
-            self.norm = ModalityLayerNorm(num_modalities, channels, shared=shared_norm)
+            self.sr = modality_layer(lambda: nn.Conv2d(channels, channels, sr_ratio, sr_ratio), **copies)
+            self.norm = ModalityLayerNorm(num_modalities, channels, sharing=sharing.within_channels())
 
     def forward(self, tokens: Tensor, rows: int, columns: int) -> Tensor:
         """(M, B, N, C) of the same."""
@@ -100,15 +101,18 @@ class MixFFN(nn.Module):
     """Two linear layers with a depth-wise 3x3 convolution between them, which knows where a token is.
 
     Args:
+        num_modalities: M.
         channels: C.
         hidden: Width between the layers.
+        sharing: What the modalities share.
     """
 
-    def __init__(self, channels: int, hidden: int) -> None:
+    def __init__(self, num_modalities: int, channels: int, hidden: int, sharing: Sharing = DEFAULT_SHARING) -> None:
         super().__init__()
-        self.fc1 = nn.Linear(channels, hidden)
-        self.dwconv = nn.Conv2d(hidden, hidden, 3, padding=1, groups=hidden)
-        self.fc2 = nn.Linear(hidden, channels)
+        copies = dict(num_modalities=num_modalities, shared=sharing.layers)
+        self.fc1 = modality_layer(lambda: nn.Linear(channels, hidden), **copies)
+        self.dwconv = modality_layer(lambda: nn.Conv2d(hidden, hidden, 3, padding=1, groups=hidden), **copies)
+        self.fc2 = modality_layer(lambda: nn.Linear(hidden, channels), **copies)
 
     def forward(self, tokens: Tensor, rows: int, columns: int) -> Tensor:
         """(M, B, N, C) of the same."""
@@ -122,18 +126,19 @@ class FusionBlock(nn.Module):
     Args:
         num_modalities: M.
         channels: C.
-        num_heads, sr_ratio, shared_norm: Of the attention.
+        num_heads, sr_ratio: Of the attention.
         mlp_ratio: Hidden width of the FFN over C.
         drop_path: Probability that a sample skips a branch, drawn for each modality of its own.
+        sharing: What the modalities share. Channels are exchanged behind the two norms of the block (inferred).
     """
 
     def __init__(self, num_modalities: int, channels: int, num_heads: int, sr_ratio: int, mlp_ratio: float = 4,
-                 drop_path: float = 0., shared_norm: bool = False) -> None:
+                 drop_path: float = 0., sharing: Sharing = DEFAULT_SHARING) -> None:
         super().__init__()
-        self.norm1 = ModalityLayerNorm(num_modalities, channels, shared=shared_norm)
-        self.attn = SpatialReductionAttention(num_modalities, channels, num_heads, sr_ratio, shared_norm)
-        self.norm2 = ModalityLayerNorm(num_modalities, channels, shared=shared_norm)
-        self.mlp = MixFFN(channels, int(channels * mlp_ratio))
+        self.norm1 = ModalityLayerNorm(num_modalities, channels, sharing=sharing)
+        self.attn = SpatialReductionAttention(num_modalities, channels, num_heads, sr_ratio, sharing)
+        self.norm2 = ModalityLayerNorm(num_modalities, channels, sharing=sharing)
+        self.mlp = MixFFN(num_modalities, channels, int(channels * mlp_ratio), sharing)
         self.drop_path = DropPath(drop_path) if drop_path else nn.Identity()
 
     def attend(self, tokens: Tensor, rows: int, columns: int, fusion: Fusion) -> tuple[Tensor, Tensor]:
@@ -166,14 +171,14 @@ class PatchEmbed(nn.Module):
         num_modalities: M.
         in_channels, channels: Widths before and behind.
         kernel, stride: Of the convolution; it pads by half of the kernel.
-        shared_norm: See ``ModalityLayerNorm``.
+        sharing: What the modalities share; the convolution in any case (inferred: table 8 names attention and FFN).
     """
 
     def __init__(self, num_modalities: int, in_channels: int, channels: int, kernel: int, stride: int,
-                 shared_norm: bool = False) -> None:
+                 sharing: Sharing = DEFAULT_SHARING) -> None:
         super().__init__()
         self.proj = nn.Conv2d(in_channels, channels, kernel, stride, kernel // 2)
-        self.norm = ModalityLayerNorm(num_modalities, channels, shared=shared_norm)
+        self.norm = ModalityLayerNorm(num_modalities, channels, sharing=sharing.within_channels())
 
     def forward(self, maps: Tensor) -> tuple[Tensor, int, int]:
         """Tokens (M, B, N, C), rows and columns, of maps (M, B, C', H, W)."""

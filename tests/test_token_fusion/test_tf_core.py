@@ -1,7 +1,10 @@
 """Scores, exchange and block against stored outputs of the official code, and identities of the method."""
 
+import re
+
 import pytest
 import torch
+from torch.nn import functional
 from torch.testing import assert_close
 
 from projects.token_fusion import (
@@ -13,7 +16,9 @@ from projects.token_fusion import (
     substituted_shares,
     token_sparsity_loss,
 )
+from projects.token_fusion.losses import channel_sparsity_loss, exchanged_channels
 from projects.token_fusion.mit_block import Fusion, FusionBlock
+from projects.token_fusion.modality_layers import Sharing
 from projects.token_fusion.segmentation import convert_encoder
 
 CLOSE = dict(atol=1e-5, rtol=1e-4)
@@ -186,6 +191,47 @@ def test_three_modalities_share_the_places():
     assert sum(key.endswith('allocation.source') for key in encoder.state_dict()) == 2
     with pytest.raises(ValueError, match='between 3 modalities: expected 2, or more with a map'):
         exchange_tokens(tokens, torch.zeros(3, 2, 48))
+
+
+def test_own_layers_that_are_equal_are_the_shared_ones():
+    """Table 8, unshared attention and FFN: copies of one layer compute what it does, and differ once one is changed."""
+    torch.manual_seed(0)
+    shared, apart = FusionEncoder(**TINY), FusionEncoder(**TINY, shared_layers=False)
+    shared.init_weights()
+    state, copies = shared.state_dict(), re.compile(r'\.(q|kv|proj|sr|fc1|dwconv|fc2)\.[01]\.')
+    apart.load_state_dict({key: state[copies.sub(r'.\1.', key)] for key in apart.state_dict()})
+    images = torch.randn(2, 2, 3, 32, 32)
+    for own, other in zip(apart(images)[0], shared(images)[0], strict=True):
+        assert_close(own, other)
+    apart.stages[1].blocks[0].mlp.fc1[1].weight.data.add_(1)
+    changed, before = apart(images)[0], shared(images)[0]
+    assert_close(changed[0], before[0])
+    assert_close(changed[1][0], before[1][0])
+    assert not torch.allclose(changed[1][1], before[1][1])
+
+
+def test_channels_of_small_scale_take_the_other_modality():
+    """Table 9: by the scales of the norms, in both directions; the loss is their l1 norm, and the log counts them."""
+    torch.manual_seed(0)
+    block = FusionBlock(2, 8, 2, 1, sharing=Sharing(channel_threshold=1e-2))
+    block.norm1.weight.data[0, 3] = -5e-3
+    block.norm2.weight.data[1, 2:4] = 0.
+    tokens = torch.randn(2, 1, 4, 8)
+    normed = block.norm1(tokens)
+    plain = torch.stack([functional.layer_norm(own, (8,), eps=1e-6) for own in tokens])
+    plain[0, ..., 3] = plain[1, ..., 3]
+    assert_close(normed, plain)
+    assert_close(channel_sparsity_loss(block, 1e-3), torch.tensor(1e-3 * (15 + 5e-3 + 14)))
+    shares = exchanged_channels(block, ('rgb', 'depth'))
+    assert {key: float(value) for key, value in shares.items()} == dict(exchanged_rgb=6.25, exchanged_depth=12.5)
+    three = ModalityLayerNorm(3, 8, sharing=Sharing(channel_threshold=1e-2))
+    tokens = torch.randn(3, 1, 4, 8)
+    before = three(tokens)
+    three.weight.data[2] = 0.
+    assert_close(three(tokens), torch.stack([before[0], before[1], before[:2].mean(0)]))
+    assert channel_sparsity_loss(FusionBlock(2, 8, 2, 1), 1.) is None
+    with pytest.raises(ValueError, match='channel_threshold: expected None with shared_norm'):
+        FusionEncoder(**TINY, shared_norm=True, channel_threshold=1e-2)
 
 
 def test_loss_and_log_of_scores():

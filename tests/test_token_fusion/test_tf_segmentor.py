@@ -121,15 +121,17 @@ def test_encoders_of_segformer_load_into_all_modalities(stored, tmp_path):
     image = torch.randn(1, 3, 64, 64)
     inputs = torch.cat([image, image], 1)
 
-    def loaded(path):
+    def loaded(path, **backbone):
         model = MODELS.build(dict(type='TokenFusionMiT', arch=TINY, modalities=dict(rgb=3, thermal=3), fusion='none',
-                                  init_cfg=dict(type='Pretrained', checkpoint=str(path))))
+                                  init_cfg=dict(type='Pretrained', checkpoint=str(path)), **backbone))
         model.init_weights()
         return model.eval()
 
-    with torch.no_grad():
-        for maps, own in zip(theirs(image), loaded(tmp_path / 'mit_mmseg.pth')(inputs)[0], strict=True):
-            assert_close(own, torch.stack([maps, maps]), atol=1e-4, rtol=1e-4)
+    for shared in (True, False):
+        with torch.no_grad():
+            found = loaded(tmp_path / 'mit_mmseg.pth', shared_layers=shared)(inputs)[0]
+            for maps, own in zip(theirs(image), found, strict=True):
+                assert_close(own, torch.stack([maps, maps]), atol=1e-4, rtol=1e-4)
     official = {key.removeprefix('encoder.').replace('.module', '').replace('.ln_0', ''): value
                 for key, value in official_weights(stored).items()
                 if key.startswith('encoder.') and 'score' not in key and 'ln_1' not in key}
@@ -156,7 +158,7 @@ def test_names_follow_the_modalities():
     three = dict(rgb=3, depth=1, thermal=1)
     for backbone, names in (
             (dict(input_size=(32, 32)), ['rgb', 'depth', 'thermal', 'ensemble']),
-            (dict(fusion='none'), ['rgb', 'depth', 'thermal', 'ensemble']),
+            (dict(fusion='none', channel_threshold=1e-2), ['rgb', 'depth', 'thermal', 'ensemble']),
             (dict(used=['thermal']), ['thermal']),
             (dict(fusion='concat'), ['fused'])):
         model = build(backbone=dict(modalities=three, **backbone))
@@ -164,6 +166,7 @@ def test_names_follow_the_modalities():
         assert [key for key in losses if 'loss_ce' in key] == [f'loss_ce_{name}' for name in names]
         exchanges = 'input_size' in backbone
         assert ('loss_tokens' in losses) == ('replaced_thermal' in losses) == exchanges
+        assert ('loss_channels' in losses) == ('exchanged_thermal' in losses) == ('channel_threshold' in backbone)
         assert any('score_nets' in key for key in model.state_dict()) == exchanges
         assert model(inputs).shape == (2, 7, 8, 8)
     with pytest.raises(ValueError, match="4 input channels: expected 5, those of {'rgb': 3, 'depth': 1, 'thermal': 1}"):

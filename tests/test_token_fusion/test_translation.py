@@ -152,15 +152,18 @@ def test_each_network_moves_by_its_own_loss():
     assert {'loss_d_real', 'loss_g_l1_ensemble', 'loss_token_sparsity', 'replaced_reshading_s0'} <= set(log)
 
 
-@pytest.mark.parametrize('inputs,fusion', [
-    (INPUTS, 'concat'), (INPUTS, 'none'), (INPUTS[:1], 'none'), ((*INPUTS, 'normal'), 'exchange')])
-def test_variants_train_all_their_weights(inputs, fusion):
+@pytest.mark.parametrize('inputs,fusion,generator', [
+    (INPUTS, 'concat', {}), (INPUTS, 'none', {}), (INPUTS[:1], 'none', {}),
+    ((*INPUTS, 'normal'), 'exchange', dict(input_size=(16, 16))),
+    (INPUTS, 'exchange', dict(shared_layers=False, channel_threshold=1e-2))])
+def test_variants_train_all_their_weights(inputs, fusion, generator):
     """Comparison rows and three inputs; a model takes its part of what is loaded."""
-    model = translator(inputs, fusion, **(dict(input_size=(16, 16)) if len(inputs) > 2 else {}))
+    model = translator(inputs, fusion, **generator)
     before = {name: p.detach().clone() for name, p in model.named_parameters()}
     log = model.train_step(batch(names=(*INPUTS, 'normal')), optimisers(model, type='SGD', lr=1e-2))
     assert [name for name, p in model.named_parameters() if torch.equal(p, before[name])] == []
     assert ('loss_token_sparsity' in log) == (fusion == 'exchange')
+    assert ('loss_channel_sparsity' in log) == ('channel_threshold' in generator)
     model.eval()
     [sample] = model.val_step(batch(1, names=(*INPUTS, 'normal')))
     branches = 1 if fusion == 'concat' else len(inputs)

@@ -10,7 +10,6 @@ Formats of encoders, told apart by their keys, with any of the prefixes that who
 
 from __future__ import annotations
 
-import pickle
 import re
 from collections.abc import Mapping
 
@@ -18,9 +17,11 @@ import torch
 from mmengine.runner import CheckpointLoader
 from torch import Tensor, nn
 
-from projects.runtime.checkpoint_files import is_remote, read_checkpoint
+from projects.runtime.checkpoint_files import is_remote, read_weights
 from projects.runtime.checkpoint_hooks import compare_weights
 from projects.runtime.errors import CheckpointError
+
+from ..modality_layers import ModalityLayers
 
 _MODALITY = re.compile(r'\.ln_(\d+)')
 _PREFIX = re.compile(r'^(module\.)?(backbone\.|encoder\.)')
@@ -154,36 +155,27 @@ def convert_official(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
     return converted
 
 
-def read_weights(path: str) -> Mapping[str, Tensor]:
-    """The weights of a file or URL, under ``state_dict``, bare, or in a dict under another key.
-
-    The official code's files are expected to be of the last kind (inferred).
+def _weights_at(path: str) -> Mapping[str, Tensor]:
+    """The weights of a file or URL.
 
     Raises:
-        CheckpointError: see ``read_checkpoint``.
+        CheckpointError: see ``read_weights``.
     """
-    if is_remote(path):
-        content = CheckpointLoader.load_checkpoint(path, map_location='cpu')
-        return content.get('state_dict', content)
-    try:
-        content = read_checkpoint(path)
-    except CheckpointError:
-        nested = _nested(path)
-        if nested is None:
-            raise
-        return nested
+    if not is_remote(path):
+        return read_weights(path)
+    content = CheckpointLoader.load_checkpoint(path, map_location='cpu')
     return content.get('state_dict', content)
 
 
-def _nested(path: str) -> Mapping[str, Tensor] | None:
-    """The only dict of tensors in a file, or None."""
-    try:
-        content = torch.load(path, map_location='cpu', weights_only=True)
-    except (OSError, EOFError, RuntimeError, ValueError, pickle.UnpicklingError):
-        return None
-    parts = [part for part in content.values() if isinstance(part, Mapping) and part
-             and all(isinstance(value, Tensor) for value in part.values())] if isinstance(content, Mapping) else []
-    return parts[0] if len(parts) == 1 else None
+def _copied(encoder: nn.Module, weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The same with the weights of a shared layer once for each modality where the encoder has copies of it."""
+    copies = {name for name, part in encoder.named_modules() if isinstance(part, ModalityLayers)}
+    copied = {}
+    for key, value in weights.items():
+        layer, _, kind = key.rpartition('.')
+        keys = [f'{layer}.{m}.{kind}' for m in range(encoder.num_modalities)] if layer in copies else [key]
+        copied.update(dict.fromkeys(keys, value))
+    return copied
 
 
 def load_encoder(encoder: nn.Module, path: str) -> None:
@@ -195,12 +187,13 @@ def load_encoder(encoder: nn.Module, path: str) -> None:
         CheckpointError: unreadable, or entries do not match; the message names them.
     """
     try:
-        weights = convert_encoder(read_weights(path), encoder.num_modalities)
+        weights = convert_encoder(_weights_at(path), encoder.num_modalities)
     except CheckpointError as error:
         if str(path) in str(error):
             raise
         raise CheckpointError(f'{path}: {error}') from None
     own = encoder.state_dict()
+    weights = _copied(encoder, weights)
     weights = {key: value for key, value in weights.items() if key in own or '.score_nets.' not in key}
     missing, differing, unexpected = compare_weights(encoder, weights)
     missing = [key for key in missing if not any(part in key for part in _OWN_RANDOM)]

@@ -10,7 +10,7 @@ from mmseg.structures import SegDataSample
 from torch import Tensor
 
 from ..encoder import Scored
-from ..losses import substituted_shares, token_sparsity_loss
+from ..losses import channel_sparsity_loss, exchanged_channels, substituted_shares, token_sparsity_loss
 
 
 @MODELS.register_module()
@@ -18,11 +18,13 @@ class TokenFusionSegmentor(EncoderDecoder):
     """An ``EncoderDecoder`` of ``TokenFusionMiT`` and ``TokenFusionHead``; the input has all modalities' channels.
 
     Losses: ``loss_ce_NAME`` of each modality and of the ensemble, ``loss_tokens``. Log: ``replaced_NAME``, the share of
-    exchanged tokens in per cent, over all blocks and for each stage.
+    exchanged tokens in per cent, over all blocks and for each stage. Where the backbone exchanges channels
+    (``channel_threshold``), ``loss_channels`` and ``exchanged_NAME`` as well.
 
     Args:
         token_loss: ``weight`` and ``reduction`` of ``token_sparsity_loss``. A 'sum' is over the batches of all
             processes, as in the official code, which has one process for all GPUs.
+        channel_loss_weight: Of the l1 norm of the scales by which channels are exchanged.
         test_cfg: As mmseg's, and ``outputs``: names of what to predict, the first of them as ``pred_sem_seg``, others
             as ``pred_sem_seg_NAME`` (see ``BranchIoUMetric``). Default: the ensemble, or the only output.
         kwargs: Of ``EncoderDecoder``.
@@ -31,8 +33,9 @@ class TokenFusionSegmentor(EncoderDecoder):
         ValueError: an unknown name in ``test_cfg.outputs``.
     """
 
-    def __init__(self, *args, token_loss: dict | None = None, **kwargs) -> None:
+    def __init__(self, *args, token_loss: dict | None = None, channel_loss_weight: float = 1e-3, **kwargs) -> None:
         super().__init__(*args, **kwargs)
+        self.channel_loss_weight = channel_loss_weight
         self.token_loss = dict(token_loss or dict(weight=1e-6, reduction='sum'))
         names = self.decode_head.names
         self.outputs = tuple((self.test_cfg or {}).get('outputs') or names[-1:])
@@ -58,11 +61,16 @@ class TokenFusionSegmentor(EncoderDecoder):
                                     self.backbone.used)
         return dict(loss_tokens=loss, **shares)
 
+    def channel_losses(self) -> dict[str, Tensor]:
+        """``loss_channels`` and shares of exchanged channels; nothing where none are exchanged."""
+        loss = channel_sparsity_loss(self.backbone, self.channel_loss_weight)
+        return {} if loss is None else dict(loss_channels=loss, **exchanged_channels(self.backbone, self.backbone.used))
+
     def loss(self, inputs: Tensor, data_samples: list[SegDataSample]) -> dict[str, Tensor]:
         """Losses and figures for the log, of inputs (B, C, H, W)."""
         features, scored = self.extract_feat(inputs)
         losses = self.decode_head.loss(features, data_samples, self.train_cfg)
-        return {**losses, **self.token_losses(scored)}
+        return {**losses, **self.token_losses(scored), **self.channel_losses()}
 
     def logits(self, inputs: Tensor) -> list[Tensor]:
         """Logits (B, K, H / 4, W / 4) of each of ``outputs``."""

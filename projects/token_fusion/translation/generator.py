@@ -1,8 +1,8 @@
 """The generator of TokenFusion's image translation (arXiv 2204.08721): encoder with exchange of tokens, and decoder.
 
-Weights but norms are shared by the modalities. As in the official code, and other than in the paper, only the last
-block of each encoder stage has scores and exchange (``scored='last'``); the decoder has none. The official upsampling
-holds a norm that it never calls; it is left out here.
+Weights but norms are shared by the modalities, unless ``shared_layers`` is False. As in the official code, and other
+than in the paper, only the last block of each encoder stage has scores and exchange (``scored='last'``); the decoder
+has none. The official upsampling holds a norm that it never calls; it is left out here.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from projects.runtime.errors import ConfigError, DataError
 
 from ..encoder import FusionEncoder, Scored
 from ..mit_block import FusionBlock, drop_path_rates, init_transformer, to_maps, to_tokens
-from ..modality_layers import LearnedEnsemble, ModalityLayerNorm
+from ..modality_layers import DEFAULT_SHARING, LearnedEnsemble, ModalityLayerNorm, Sharing
 from .archs import arch_settings
 
 
@@ -47,17 +47,17 @@ class DecoderStage(BaseModule):
     Args:
         num_modalities: M.
         in_channels, channels: Widths before and in the stage.
-        num_heads, sr_ratio, mlp_ratio, shared_norm: Of the blocks.
+        num_heads, sr_ratio, mlp_ratio, sharing: Of the blocks.
         drop_paths: Rate of each block.
     """
 
     def __init__(self, num_modalities: int, in_channels: int, channels: int, num_heads: int, sr_ratio: int,
-                 mlp_ratio: float, drop_paths: Sequence[float], shared_norm: bool = False) -> None:
+                 mlp_ratio: float, drop_paths: Sequence[float], sharing: Sharing = DEFAULT_SHARING) -> None:
         super().__init__()
         self.upsample = PatchUpsample(in_channels, channels)
         self.blocks = nn.ModuleList(FusionBlock(num_modalities, channels, num_heads, sr_ratio, mlp_ratio, rate,
-                                                shared_norm) for rate in drop_paths)
-        self.norm = ModalityLayerNorm(num_modalities, channels, shared=shared_norm)
+                                                sharing) for rate in drop_paths)
+        self.norm = ModalityLayerNorm(num_modalities, channels, sharing=sharing.within_channels())
 
     def init_weights(self) -> None:
         """Random weights of the official code."""
@@ -86,20 +86,21 @@ class TokenFusionGenerator(BaseModule):
         drop_path_rate: Of the encoder's last block; rises linearly from 0. The decoder takes the same list from its
             start again, in its own order of stages.
         scored: Which blocks of an encoder stage have scores; 'none' for streams that do not meet.
-        shared_norm: See ``ModalityLayerNorm``.
+        shared_norm, shared_layers: Of encoder and decoder, see ``FusionEncoder``.
         encoder: More arguments of ``FusionEncoder``: ``threshold``, ``exchange``, ``keep_bias``, ``input_size`` (needed
             for three modalities and more)...
     """
 
     def __init__(self, num_modalities: int = 2, arch: str | dict = 'b2', in_channels: int = 3, out_channels: int = 3,
                  mlp_ratio: float = 4, drop_path_rate: float = 0.1, scored: str = 'last', shared_norm: bool = False,
-                 init_cfg: dict | None = None, **encoder) -> None:
+                 shared_layers: bool = True, init_cfg: dict | None = None, **encoder) -> None:
         super().__init__(init_cfg)
         settings = arch_settings(arch)
         widths, depths = settings['embed_dims'], settings['depths']
         self.encoder = FusionEncoder(
             **settings, in_channels=in_channels, num_modalities=num_modalities, mlp_ratio=mlp_ratio,
-            drop_path_rate=drop_path_rate, scored=scored, shared_norm=shared_norm, **encoder)
+            drop_path_rate=drop_path_rate, scored=scored, shared_norm=shared_norm, shared_layers=shared_layers,
+            **encoder)
         order = range(len(widths) - 2, -1, -1)
         rates = [rate for stage in drop_path_rates(tuple(depths), drop_path_rate) for rate in stage]
         self.decoder = ModuleList()
@@ -107,7 +108,7 @@ class TokenFusionGenerator(BaseModule):
             own, rates = rates[:depths[index]], rates[depths[index]:]
             self.decoder.append(DecoderStage(
                 num_modalities, widths[index + 1], widths[index], settings['num_heads'][index],
-                settings['sr_ratios'][index], mlp_ratio, own, shared_norm))
+                settings['sr_ratios'][index], mlp_ratio, own, Sharing(shared_norm, shared_layers)))
         self.upsample = PatchUpsample(widths[0], widths[0])
         self.project = nn.Conv2d(widths[0], out_channels, 1)
         self.ensemble = LearnedEnsemble(num_modalities) if num_modalities > 1 else None

@@ -27,7 +27,7 @@ from torch.nn import functional
 from projects.runtime.errors import ConfigError
 
 from ..encoder import Scored
-from ..losses import substituted_shares, token_sparsity_loss
+from ..losses import channel_sparsity_loss, substituted_shares, token_sparsity_loss
 from .discriminator import adversarial_loss
 from .sample import TranslationSample
 
@@ -61,6 +61,8 @@ class TokenFusionTranslator(BaseModel):
         adversarial_weight: 1.
         l1_weight: Of the mean absolute difference of each branch and of the ensemble, 100 in the official code.
         sparsity_weight: Of the sum of all scores of an image; 1e-3 in the official code, 1e-4 in the paper.
+        channel_weight: Of the l1 norm of the scales by which the generator's encoder exchanges channels
+            (``generator.channel_threshold``).
         data_preprocessor: By default ``TranslationDataPreprocessor`` for ``inputs``.
 
     Raises:
@@ -69,8 +71,8 @@ class TokenFusionTranslator(BaseModel):
 
     def __init__(self, inputs: Sequence[str], fusion: str = 'exchange', generator: dict | None = None,
                  discriminator: dict | None = None, adversarial_weight: float = 1., l1_weight: float = 100.,
-                 sparsity_weight: float = 1e-3, data_preprocessor: dict | None = None,
-                 init_cfg: dict | None = None) -> None:
+                 sparsity_weight: float = 1e-3, channel_weight: float = 1e-3,
+                 data_preprocessor: dict | None = None, init_cfg: dict | None = None) -> None:
         inputs = tuple(inputs)
         super().__init__(dict(data_preprocessor or dict(type='TranslationDataPreprocessor'), inputs=inputs), init_cfg)
         if fusion not in FUSIONS:
@@ -81,7 +83,7 @@ class TokenFusionTranslator(BaseModel):
         self.inputs, self.fusion = inputs, fusion
         self.branches = ('+'.join(inputs),) if fusion == 'concat' else inputs
         self.adversarial_weight, self.l1_weight = adversarial_weight, l1_weight
-        self.sparsity_weight = sparsity_weight
+        self.sparsity_weight, self.channel_weight = sparsity_weight, channel_weight
         sizes = dict(num_modalities=len(self.branches),
                      in_channels=CHANNELS * (len(inputs) // len(self.branches)))
         scored = {} if fusion == 'exchange' else dict(scored='none')
@@ -169,7 +171,8 @@ class TokenFusionTranslator(BaseModel):
         if scored:
             losses['loss_token_sparsity'] = token_sparsity_loss(
                 [layer.scores for layer in scored], self.sparsity_weight) / len(target)
-        return losses
+        channels = channel_sparsity_loss(self.generator, self.channel_weight)
+        return losses if channels is None else losses | dict(loss_channel_sparsity=channels)
 
     def shares(self, scored: list[Scored]) -> dict[str, Tensor]:
         """Per cent of tokens that were replaced, for the log."""
