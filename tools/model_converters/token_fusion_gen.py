@@ -1,17 +1,12 @@
 """Turns the official generator of TokenFusion's image translation into a checkpoint for `tools/test.py`."""
 
-import argparse
 import sys
 from pathlib import Path
 
-import torch
-
 sys.path.append(str(Path(__file__).resolve().parents[2]))
 
-from projects.runtime.atomic import atomic_file
-from projects.runtime.checkpoint_files import read_weights
 from projects.runtime.command_line import run_tool
-from projects.token_fusion.translation.official import convert_generator
+from projects.runtime.conversion import convert_file, parse_conversion
 
 EPILOG = """
 The discriminator is not converted, so testing leaves it out:
@@ -22,17 +17,15 @@ The discriminator is not converted, so testing leaves it out:
 """
 
 
-def main(argv=None):
-    parser = argparse.ArgumentParser(description=__doc__, epilog=EPILOG,
-                                     formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument('checkpoint', type=Path, help='official weights: a state_dict, or a dict that holds one')
-    parser.add_argument('out', type=Path, help='checkpoint to write')
-    args = parser.parse_args(argv)
-    converted = convert_generator(read_weights(args.checkpoint))
-    with atomic_file(args.out) as file:
-        torch.save(dict(meta=dict(converted_from=args.checkpoint.name),
-                        state_dict={f'generator.{name}': value for name, value in converted.items()}), file)
-    print(f'{len(converted)} entries of the generator are in {args.out}')
+def main():
+    args = parse_conversion(__doc__, EPILOG)
+    from projects.token_fusion.translation.official import convert_generator
+
+    def convert(weights):
+        return {f'generator.{name}': value for name, value in convert_generator(weights).items()}
+
+    state = convert_file(args.source, args.target, convert)
+    print(f'{args.target}: {len(state)} entries of a TokenFusionGenerator')
 
 
 if __name__ == '__main__':
