@@ -14,6 +14,7 @@ from setuptools import find_namespace_packages, setup
 DET = ['mmdet>=3.3', 'mmcv>=2.1', 'faster-coco-eval>=1.8']
 SEG = ['mmsegmentation>=1.2', 'mmcv>=2.1', 'ftfy', 'regex']
 DET3D = ['mmdet3d>=1.4', 'mmdet>=3.3', 'mmcv>=2.1', 'nuscenes-devkit', 'scipy']
+RGBD = ['h5py', 'scipy']  # the files of MATLAB that NYUv2 and SUN RGB-D come in
 PRUNE = [*SEG, 'torch-pruning>=1.5']
 GPU3D = [*DET3D, 'spconv-cu126>=2.3.8; platform_system == "Linux"']  # the faster engine of sparse convolution on GPUs
 ONNX = ['onnx', 'onnxscript', 'onnxruntime']
@@ -64,8 +65,8 @@ setup(
     packages=find_namespace_packages(include=['projects', 'projects.*'], exclude=['*.csrc']),
     package_data={'': ['*.md', 'metafile.yml', 'csrc/*.h', 'csrc/*.cpp']},
     install_requires=['torch', 'numpy', 'mmengine>=0.10.7', 'matplotlib', 'scikit-learn', 'tqdm'],
-    extras_require={'det': DET, 'seg': SEG, 'det3d': DET3D, 'gpu3d': GPU3D, 'prune': PRUNE, 'onnx': ONNX, 'test': TEST,
-                    'all': DET + SEG + DET3D + PRUNE},
+    extras_require={'det': DET, 'seg': SEG, 'det3d': DET3D, 'gpu3d': GPU3D, 'rgbd': RGBD, 'prune': PRUNE, 'onnx': ONNX,
+                    'test': TEST, 'all': DET + SEG + DET3D + RGBD + PRUNE},
     ext_modules=extensions,
     cmdclass=commands,
     zip_safe=False,

@@ -4,6 +4,7 @@ import pickle
 import sys
 
 import cv2
+import h5py
 import numpy as np
 import pytest
 from PIL import Image
@@ -27,35 +28,16 @@ def frames(load_tool):
     return load_tool('dataset_converters/scannet_frames_to_mmdet3d.py')
 
 
-class Held(dict):
-    """Stands for an open HDF5 file where h5py is not installed."""
-
-    def __enter__(self):
-        return self
-
-    def __exit__(self, *_):
-        return False
-
-
-def store(monkeypatch, module, path, arrays, seglabel=None):
-    """Write a .mat file of MATLAB 7.3; without h5py, let the module read the arrays themselves."""
+def store(path, arrays, seglabel=None):
+    """Write a .mat file of MATLAB 7.3."""
     if seglabel is not None:
         arrays = {f'label{i}': label for i, label in enumerate(seglabel)}
-    names = list(arrays)
-    try:
-        import h5py
-    except ImportError:
-        held = Held(arrays)
-        if seglabel is not None:
-            held['SUNRGBD2Dseg'] = dict(seglabel=[[name] for name in names])
-        monkeypatch.setattr(module, 'open_hdf5', lambda _: held)
-        return
     with h5py.File(path, 'w') as file:
         for name, array in arrays.items():
             file[name] = array
         if seglabel is not None:
             group = file.create_group('SUNRGBD2Dseg')
-            group['seglabel'] = np.array([[file[name].ref] for name in names], dtype=h5py.ref_dtype)
+            group['seglabel'] = np.array([[file[name].ref] for name in arrays], dtype=h5py.ref_dtype)
 
 
 def read(path):
@@ -63,7 +45,7 @@ def read(path):
 
 
 @pytest.fixture
-def labelled(nyu, tmp_path, monkeypatch):
+def labelled(tmp_path):
     """Three scenes of 32 x 24 pixels; the axes are MATLAB's in reverse."""
     raw = tmp_path / 'raw'
     raw.mkdir()
@@ -72,7 +54,7 @@ def labelled(nyu, tmp_path, monkeypatch):
                   labels=rng.integers(0, 895, (3, 32, 24), dtype=np.uint16),
                   depths=rng.uniform(.5, 9, (3, 32, 24)).astype(np.float32))
     arrays['rawDepths'] = np.where(rng.random((3, 32, 24)) < .3, 0, arrays['depths'])
-    store(monkeypatch, nyu, raw / 'nyu_depth_v2_labeled.mat', arrays)
+    store(raw / 'nyu_depth_v2_labeled.mat', arrays)
     savemat(raw / 'splits.mat', dict(trainNdxs=np.array([[3], [1]]), testNdxs=np.array([[2]])))
     mapping = rng.integers(1, 41, (1, 894), dtype=np.uint8)
     savemat(raw / 'classMapping40.mat', dict(mapClass=mapping))
@@ -157,7 +139,7 @@ def test_sun_lists(sun, tmp_path):
         sun.convert(raw, tmp_path / 'none')
 
 
-def test_sun_release(sun, tmp_path, monkeypatch):
+def test_sun_release(sun, tmp_path):
     raw = tmp_path / 'raw'
     scenes = ('kv1/a', 'xtion/b')
     meta = np.zeros((1, 2), dtype=[('rgbpath', object), ('depthpath', object)])
@@ -175,7 +157,7 @@ def test_sun_release(sun, tmp_path, monkeypatch):
              for key, scene in zip(('alltrain', 'alltest'), scenes, strict=True)}
     savemat(toolbox / 'traintestSUNRGBD/allsplit.mat', paths)
     labels = np.arange(96).reshape(2, 8, 6) % 38
-    store(monkeypatch, sun, toolbox / 'Metadata/SUNRGBD2Dseg.mat', {}, seglabel=labels.astype(np.uint8))
+    store(toolbox / 'Metadata/SUNRGBD2Dseg.mat', {}, seglabel=labels.astype(np.uint8))
     out = sun.convert(raw, tmp_path / 'out', depth='refined', workers=1, progress=False)
     assert (out / 'val.txt').read_text().startswith('rgb/000001.jpg')
     mask = np.asarray(Image.open(out / 'masks/000002.png'))
