@@ -31,7 +31,12 @@ run() {
     mark=$MARKS/$name
     key=$(cat "${inputs[@]}" | cksum)
     if [ -f "$mark" ] && [ "$(cat "$mark")" = "$key" ]; then return; fi
-    "$@" || stop "step '$name' failed, see above. Running the same command again goes on from here."
+    local status=0
+    set +e  # bash does not stop at failures within `COMMAND || ...`: the step runs by itself, and then its status counts
+    (set -e; "$@")
+    status=$?
+    set -e
+    [ "$status" -eq 0 ] || stop "step '$name' failed, see above. Running the same command again goes on from here."
     printf '%s\n' "$key" > "$mark"
 }
 
@@ -89,15 +94,18 @@ compile_mmcv() {
 }
 
 install_mmcv() {
-    local key wheels
+    local key wheels wheel
     key=$("$VENV/bin/python" -c 'import sys, torch
 print(f"torch{torch.__version__}-{sys.implementation.cache_tag}" + "-cuda" * torch.cuda.is_available())')
     wheels=${MMDOWNSTREAM_WHEELS:-${XDG_CACHE_HOME:-$HOME/.cache}/mmdownstream/wheels}/$key
     mkdir -p "$wheels"
     if ! ls "$wheels/mmcv-$MMCV"-*.whl > /dev/null 2>&1; then
         rm -rf "$BUILD/wheel"
-        compile_mmcv "$BUILD/wheel" || return 1
-        mv "$BUILD/wheel/mmcv-$MMCV"-*.whl "$wheels/"
+        compile_mmcv "$BUILD/wheel"
+        for wheel in "$BUILD/wheel/mmcv-$MMCV"-*.whl; do  # the cache may be on another disk: copied, then named
+            cp "$wheel" "$wheels/.part.$$"
+            mv "$wheels/.part.$$" "$wheels/${wheel##*/}"
+        done
     fi
     say "installing $(ls "$wheels/mmcv-$MMCV"-*.whl)"
     pip install -c constraints.txt "$wheels/mmcv-$MMCV"-*.whl
