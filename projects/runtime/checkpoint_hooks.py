@@ -5,6 +5,7 @@ Both are registered in mmengine's root HOOKS, so that configs of every library c
 
 from collections import OrderedDict
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -47,11 +48,28 @@ class AtomicCheckpointHook(CheckpointHook):
         if self._atomic:
             self.backend_args = {'backend': 'atomic_local'}
         super().before_train(runner)
+        if self._atomic and self.save_best is not None:
+            self._forget_best_of_other_runs(runner)
         if self._atomic and is_main_process():
             self._remove_outdated(runner)
             for folder in {str(self.out_dir), runner.work_dir}:
                 for name in remove_leftovers(folder):
                     runner.logger.info(f'Removed an unfinished {name} of a killed run in {folder}.')
+
+    def _forget_best_of_other_runs(self, runner) -> None:
+        """Former best checkpoints are deleted when a better one comes: only those in the own folder may be.
+
+        A run that goes on from another folder's checkpoint, or whose folder was copied, has stored the path of a file
+        there.
+        """
+        for key in _best_keys(runner):
+            own = self.file_backend.join_path(self.out_dir, Path(str(runner.message_hub.get_info(key))).name)
+            path = own if self.file_backend.isfile(own) else None
+            runner.message_hub.update_info(key, path)
+            if key == 'best_ckpt':
+                self.best_ckpt_path = path
+            else:
+                self.best_ckpt_path_dict[key.removeprefix('best_ckpt_')] = path
 
     def _save_checkpoint_with_step(self, runner, step: int, meta: dict) -> None:
         """Save, then point `last_checkpoint` at the file, then delete what is outdated."""
@@ -87,9 +105,14 @@ class AtomicCheckpointHook(CheckpointHook):
             self._remove_outdated(runner)
 
     def _remove_outdated(self, runner) -> None:
-        kept = {runner.message_hub.get_info(key) for key in runner.message_hub.runtime_info
-                if key == 'last_ckpt' or key == 'best_ckpt' or key.startswith('best_ckpt_')}
+        kept = {runner.message_hub.get_info(key) for key in ('last_ckpt', *_best_keys(runner))
+                if key in runner.message_hub.runtime_info}
         self.file_backend.remove_pending(keep={str(path) for path in kept})
+
+
+def _best_keys(runner) -> list[str]:
+    """Where the message hub keeps paths of best checkpoints: of the one metric, or of each of several."""
+    return [key for key in runner.message_hub.runtime_info if key == 'best_ckpt' or key.startswith('best_ckpt_')]
 
 
 def unwrap(model: nn.Module) -> nn.Module:

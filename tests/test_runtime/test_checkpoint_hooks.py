@@ -42,6 +42,16 @@ def test_a_failing_save_leaves_the_former_files(toy_runner, tmp_path, monkeypatc
     read_checkpoint(run / 'best_score_epoch_1.pth')
 
 
+def test_going_on_elsewhere_leaves_the_other_run_its_best_checkpoint(toy_runner, tmp_path):
+    """The path of the former best checkpoint is stored; a run that goes on in another folder must not delete it."""
+    toy_runner(train_cfg=dict(by_epoch=True, max_epochs=2)).train()
+    former = checkpoints(tmp_path / 'run')
+    assert 'best_score_epoch_2.pth' in former
+    toy_runner(work_dir=str(tmp_path / 'other'), load_from=str(tmp_path / 'run/epoch_2.pth'), resume=True).train()
+    assert checkpoints(tmp_path / 'run') == former
+    assert checkpoints(tmp_path / 'other') == ['best_score_epoch_3.pth', 'epoch_3.pth']
+
+
 def test_fewer_kept_checkpoints_when_resuming(toy_runner, tmp_path):
     """With a lower max_keep_ckpts, a resumed run deletes the superfluous ones of the former run."""
     hook = dict(type='AtomicCheckpointHook', interval=1, max_keep_ckpts=3)
