@@ -9,6 +9,7 @@ process would train on its own share of the data without exchanging gradients.
 
 import os
 from datetime import timedelta
+from typing import Any
 
 import torch
 from mmengine.config import Config
@@ -17,6 +18,7 @@ from torch import distributed
 
 from .errors import ConfigError
 
+_SYNCHRONISED = ('SyncBN', 'MMSyncBN', 'mmcv.SyncBN', 'SyncBatchNorm')
 _TORCHRUN = ('RANK', 'WORLD_SIZE', 'MASTER_ADDR', 'MASTER_PORT')
 
 
@@ -37,11 +39,22 @@ def _check_gpus() -> None:
             'CUDA_VISIBLE_DEVICES.')
 
 
+def _plain_batch_norm(part: Any) -> int:
+    """Turn all `type='SyncBN'` below a part of a config into BN; their number."""
+    if isinstance(part, dict):
+        own = part.get('type') in _SYNCHRONISED
+        if own:
+            part['type'] = 'BN'
+        return own + sum(_plain_batch_norm(value) for value in part.values())
+    return sum(_plain_batch_norm(value) for value in part) if isinstance(part, (list, tuple)) else 0
+
+
 def start_distributed(cfg: Config, launcher: str) -> None:
     """Prepare `cfg` for `launcher`, and start the gloo group if there is no CUDA device.
 
     Args:
-        cfg: changed in place: `launcher`, and without CUDA `model_wrapper_cfg`.
+        cfg: changed in place: `launcher`, and without CUDA `model_wrapper_cfg` and synchronised norms, which torch
+            refuses there.
         launcher: 'none', 'pytorch', 'slurm' or 'mpi'.
 
     Raises:
@@ -60,6 +73,10 @@ def start_distributed(cfg: Config, launcher: str) -> None:
         raise ConfigError(
             f'--launcher {launcher} needs GPUs, and none is visible. Without a GPU use '
             'tools/dist_train.sh, which starts processes by torchrun and connects them by gloo.')
+    changed = _plain_batch_norm(cfg.get('model'))
+    if changed and os.environ.get('RANK') == '0':
+        print('Note: synchronised batch norm (SyncBN) needs GPUs. It is BN here: in training each process takes the '
+              'statistics of its own images.')
     timeout = cfg.get('env_cfg', {}).get('dist_cfg', {}).get('timeout', 1800)
     distributed.init_process_group('gloo', timeout=timedelta(seconds=timeout))
     wrapper = dict(type='MMDistributedDataParallel', broadcast_buffers=False,

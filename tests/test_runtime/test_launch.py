@@ -33,6 +33,23 @@ def test_slurm_without_gpu_points_to_the_way_that_works(no_gpu):
         launch.start_distributed(Config(dict()), 'slurm')
 
 
+def test_synchronised_norms_become_plain_ones_without_gpus(no_gpu, monkeypatch, capsys):
+    """torch refuses them on CPUs as soon as there is a process group."""
+    for name, value in dict(RANK=0, WORLD_SIZE=2, MASTER_ADDR='x', MASTER_PORT=1).items():
+        monkeypatch.setenv(name, str(value))
+    monkeypatch.setattr(launch.distributed, 'init_process_group', lambda *args, **kwargs: None)
+    norm = dict(type='SyncBN', requires_grad=True)
+    cfg = Config(dict(model=dict(backbone=dict(norm_cfg=norm), heads=[dict(norm_cfg=norm)])))
+    launch.start_distributed(cfg, 'pytorch')
+    assert cfg.model.backbone.norm_cfg == cfg.model.heads[0].norm_cfg == dict(type='BN', requires_grad=True)
+    assert 'SyncBN' in capsys.readouterr().out
+    monkeypatch.setattr(launch, 'get_device', lambda: 'cuda')
+    monkeypatch.setattr(launch.torch.cuda, 'is_available', lambda: False)
+    gpus = Config(dict(model=dict(norm_cfg=norm)))
+    launch.start_distributed(gpus, 'pytorch')
+    assert gpus.model.norm_cfg.type == 'SyncBN'
+
+
 def test_more_processes_than_gpus(monkeypatch):
     monkeypatch.setattr(launch, 'get_device', lambda: 'cuda')
     monkeypatch.setattr(launch.torch.cuda, 'is_available', lambda: True)
