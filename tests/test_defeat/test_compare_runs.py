@@ -67,6 +67,8 @@ def test_variants(compare, tmp_path, monkeypatch):
     assert named.options == ['model.defeat.neck.alpha_bg=0', 'x=[1, 2]']
     plain = compare.Variant.parse('a.py k=v')
     assert (plain.name, plain.config, plain.options) == ('a', 'a.py', ['k=v'])
+    other = compare.Variant.parse('a.py model.teacher.config=b.py')
+    assert (other.name, other.config, other.options) == ('a', 'a.py', ['model.teacher.config=b.py'])
     for wrong in ('b.py', 'a.py alpha', 'name=a'):
         with pytest.raises(ConfigError):
             compare.Variant.parse(wrong)
@@ -106,3 +108,10 @@ def test_finished_runs_are_kept(compare, tmp_path, monkeypatch, root, capsys):
         compare.main(['low=toy.py model.start=1', '--seeds', '0', '--out', 'out'])
     with pytest.raises(UserError, match=r'(?s)bad, seed 0: training ended with status 1.*no argument'):
         compare.main(['bad=toy.py model.strat=1', '--seeds', '0', '--out', 'out'])
+    unfinished = tmp_path / 'out/low/seed0'
+    (unfinished / 'compare_run.json').write_text(json.dumps(dict(settings=json.loads(first)['settings'])))
+    with pytest.raises(ConfigError, match='now asked for'):  # it would be resumed with another rate
+        compare.main(['low=toy.py optim_wrapper.optimizer.lr=1', '--seeds', '0', '--out', 'out'])
+    (tmp_path / 'toy.py').write_text(CONFIG.replace('max_epochs=1', 'max_epochs=2'))
+    with pytest.raises(ConfigError, match='was edited since'):
+        compare.main(['low=toy.py', '--seeds', '0', '--out', 'out'])

@@ -6,6 +6,7 @@ what is not.
 """
 
 import argparse
+import hashlib
 import json
 import re
 import shlex
@@ -14,9 +15,12 @@ import subprocess
 import sys
 import time
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 
 sys.path.append(str(Path(__file__).resolve().parents[2]))
+
+from mmengine.config import Config
 
 from projects.runtime.atomic import write_atomic
 from projects.runtime.command_line import run_tool
@@ -49,7 +53,9 @@ class Variant:
         Raises:
             ConfigError: no such config file, or an option without '='.
         """
-        match = re.match(r'(?:(?P<name>[^=]+)=)?(?P<config>\S+\.py)(?P<options>(?:\s.*)?)$', text.strip())
+        # the first word that ends in .py is the config: options may name other configs
+        match = re.match(r'(?:(?P<name>(?:(?!\.py\s)[^=])+)=)?(?P<config>[^\s=]+\.py)(?P<options>(?:\s.*)?)$',
+                         text.strip())
         if match is None or not Path(match['config']).is_file():
             raise ConfigError(f'{text!r}: expected CONFIG or "NAME=CONFIG KEY=VALUE ...", where CONFIG is a .py file '
                               'that exists')
@@ -57,6 +63,12 @@ class Variant:
         if wrong := [option for option in options if '=' not in option]:
             raise ConfigError(f'{text!r}: {wrong[0]!r} is no KEY=VALUE')
         return cls((match['name'] or Path(match['config']).stem).strip(), match['config'], options)
+
+    @cached_property
+    def digest(self) -> str:
+        """Fingerprint of the config with its bases, so that a later edit is noticed."""
+        content = Config.fromfile(self.config, import_custom_modules=False).to_dict()
+        return hashlib.sha256(json.dumps(content, sort_keys=True, default=str).encode()).hexdigest()[:16]
 
     @property
     def folder(self) -> str:
@@ -74,27 +86,31 @@ class Run:
 
     @property
     def record(self) -> Path:
-        """File that a finished run leaves."""
+        """File with the settings of the run, and with its metrics once it is finished."""
         return self.work_dir / 'compare_run.json'
 
     @property
     def settings(self) -> dict:
-        """What must be the same for a finished run to count."""
-        return dict(config=self.variant.config, options=self.variant.options, seed=self.seed)
+        """What must be the same for a run to count, or to be resumed."""
+        return dict(config=self.variant.config, options=self.variant.options, seed=self.seed,
+                    digest=self.variant.digest)
 
     def finished(self) -> dict | None:
         """Metrics and seconds of the finished run, or None.
 
         Raises:
-            ConfigError: the folder holds a finished run with other settings.
+            ConfigError: the folder holds a run with other settings, finished or to be resumed.
         """
         if not self.record.is_file():
             return None
         content = json.loads(self.record.read_text(encoding='utf-8'))
-        if content['settings'] != self.settings:
-            raise ConfigError(f'{self.record}: written with {content["settings"]}, but now asked for {self.settings}. '
-                              'Choose another --out or remove that folder')
-        return content
+        settings = dict(digest=self.variant.digest) | content['settings']
+        if settings != self.settings and ('metrics' in content or (self.work_dir / 'last_checkpoint').is_file()):
+            changed = ' The config or one of its bases was edited since.' if settings | dict(
+                digest=self.variant.digest) == self.settings else ''
+            raise ConfigError(f'{self.record}: written with {content["settings"]}, but now asked for {self.settings}.'
+                              f'{changed} Choose another --out or remove that folder')
+        return content if 'metrics' in content else None
 
     def train(self) -> dict:
         """Train, or resume, and return what `finished` does.
@@ -103,6 +119,7 @@ class Run:
             UserError: the process failed, or recorded no metric.
         """
         self.work_dir.mkdir(parents=True, exist_ok=True)
+        write_atomic(self.record, json.dumps(dict(settings=self.settings), indent=2))
         log, start = self.work_dir / 'compare_run.log', time.time()
         command = [sys.executable, str(TRAIN), self.variant.config, '--work-dir', str(self.work_dir), '--resume',
                    '--cfg-options', f'randomness.seed={self.seed}', *self.variant.options]
@@ -129,7 +146,7 @@ def last_metrics(work_dir: Path) -> dict[str, float]:
             if not line.endswith('}'):
                 continue  # cut off by a kill
             record = json.loads(line)
-            if 'loss' not in record and 'lr' not in record:  # of an evaluation, not of training
+            if 'iter' not in record or not any('loss' in key for key in record):  # of an evaluation
                 last = {key: value for key, value in record.items() if key not in NOT_METRICS} or last
     if not last:
         raise UserError(f'{work_dir}: no evaluation was recorded. The config needs a val_evaluator, and '
