@@ -159,8 +159,13 @@ def _command(run: Run) -> str:
     file = run.config_file()
     if file is None:
         return ''
-    tool = f'tools/test.py {file} {run.checkpoint or "none"}' if run.state == 'tested' else f'tools/train.py {file}'
-    command = f'python {tool} --work-dir work_dirs/{run.folder.name}_again'
+    tool, arguments = ('test', f'{file} {run.checkpoint or "none"}') if run.state == 'tested' else ('train', str(file))
+    start = f'python tools/{tool}.py {arguments}'
+    if run.facts.get('Distributed training') == 'True':
+        start = f'bash tools/dist_{tool}.sh {arguments} {run.facts.get("GPU number", 1)}'
+    # the config of a resumed session names the checkpoint that it went on from
+    afresh = ' --cfg-options resume=False load_from=None' if tool == 'train' and run.resumed else ''
+    command = f'{start} --work-dir work_dirs/{run.folder.name}_again{afresh}'
     return ('<h3>Command</h3><p class="soft">Repeats it with the same settings; the config below holds the options of '
             f'its command line.</p><pre tabindex="0">{escape(command)}</pre>')
 

@@ -41,6 +41,7 @@ class Run:
         problems: sentences on what is missing or wrong.
         task, config_name, config_text: of the config that the newest session wrote.
         checkpoint: what it was started from, or ''.
+        resumed: whether the newest session went on from a checkpoint of a run.
         unit: 'epoch' or 'iteration', what validation counts in.
         training, validation: series over iterations, and over `unit`s.
         tests: session to metrics, of `tools/test.py`.
@@ -58,6 +59,7 @@ class Run:
     config_name: str = ''
     config_text: str = ''
     checkpoint: str = ''
+    resumed: bool = False
     unit: str = 'iteration'
     training: list[Metric] = field(default_factory=list)
     validation: list[Metric] = field(default_factory=list)
@@ -238,7 +240,7 @@ def read_run(folder: Path, name: str, read: Callable[[Path], Curves], join: Call
         run.problems.append('No TIME/ folder of a run in it.')
     cfg = _read_config(run)
     if cfg is not None:
-        run.checkpoint = str(cfg.get('load_from') or '')
+        run.checkpoint, run.resumed = str(cfg.get('load_from') or ''), bool(cfg.get('resume'))
         run.task = _TASKS.get(cfg.get('default_scope'), '')
         if (cfg.get('train_cfg') or {}).get('by_epoch', 'max_epochs' in (cfg.get('train_cfg') or {})):
             run.unit = 'epoch'

@@ -140,6 +140,19 @@ def test_every_task_has_its_metrics_and_one_chart_for_shared_ones(page):
     assert '<dt>multiplications</dt><dd>112.90 G</dd>' in text
 
 
+def test_the_command_begins_afresh_with_as_many_processes(load_tool, tmp_path):
+    """The config of a resumed session says where it went on; the log says how many processes there were."""
+    write_run(tmp_path / 'run', 'mmdet')
+    session = tmp_path / 'run' / '20260101_000000'
+    with open(session / 'vis_data' / 'config.py', 'a') as file:
+        file.write("resume = True\nload_from = 'work_dirs/run/epoch_1.pth'\n")
+    (session / '20260101_000000.log').write_text('    Distributed training: True\n    GPU number: 8\n')
+    load_tool('analysis_tools/report.py').main([str(tmp_path / 'run'), '--out', str(tmp_path / 'report')])
+    command = re.search(r'<pre tabindex="0">(bash .*?)</pre>', (tmp_path / 'report/index.html').read_text())[1]
+    assert command.startswith('bash tools/dist_train.sh ') and '/vis_data/config.py 8 --work-dir' in command
+    assert command.endswith('--cfg-options resume=False load_from=None')
+
+
 def test_broken_runs_say_what_is_missing(page):
     """A run that was cut off, one that diverged, an empty folder, a picture that is none."""
     broken = section(page, 'cut&lt;b&gt;off')

@@ -72,6 +72,8 @@ def test_results_of_logs_and_of_a_checkpoint_that_is_tested_once(module, tmp_pat
     assert command[-2:] == ['--cfg-options', 'a=1']
     assert (tmp_path / 'out' / 'table.md').read_text().splitlines()[::2] == [
         '| name | coco/bbox_mAP | from |', '| logged | 0.4 | step 1 |']
+    with pytest.raises(tool.DataError, match='--best coco/bbox_map: .*There are: coco/bbox_mAP'):
+        tool.logged_metrics(tmp_path / 'run', 'coco/bbox_map')
     with pytest.raises(tool.DataError, match='no metrics: no TIME/vis_data/scalars.json'):
         tool.logged_metrics(tmp_path / 'out', None)
     with pytest.raises(tool.ConfigError, match='no such folder. Expected a work dir, or CONFIG.py:CHECKPOINT'):

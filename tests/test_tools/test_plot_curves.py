@@ -48,6 +48,32 @@ def test_a_new_run_in_the_same_folder_replaces_the_former(plot, tmp_path):
     assert [item['iter'] for item in training] == [10, 20] and validated == []
 
 
+def test_a_resumed_session_with_one_record_keeps_what_was_before(plot, tmp_path):
+    """One record an epoch, killed in the evaluation of the sixth, which is trained again."""
+    write_run(tmp_path, '20260101_000000', [
+        item for epoch in range(1, 7) for item in (record(37 * epoch), validation(epoch, epoch / 10))][:-1])
+    write_run(tmp_path, '20260101_010000', [record(37 * 6), validation(6, 0.6)])
+    training, validated = plot['read_runs'](tmp_path)
+    assert [item['iter'] for item in training] == [37 * epoch for epoch in range(1, 7)]
+    assert [item['step'] for item in validated] == [1, 2, 3, 4, 5, 6]
+
+
+def test_evaluations_without_a_count_are_all_kept(plot, tmp_path):
+    """Iteration-based runs whose logger counts epochs: every evaluation is of step 0."""
+    write_run(tmp_path, '20260101_000000', [*map(record, (10, 20)), validation(0, 0.1)])
+    write_run(tmp_path, '20260101_010000', [*map(record, (30, 40)), validation(0, 0.2)])
+    assert [item['coco/bbox_mAP'] for item in plot['read_runs'](tmp_path)[1]] == [0.1, 0.2]
+
+
+def test_runs_without_a_sum_of_losses_are_drawn(plot, tmp_path):
+    """Several optimisers have a loss each, and no `loss`."""
+    for name in 'ab':
+        write_run(tmp_path / name, '20260101_000000', [
+            dict(iter=step, step=step, loss_generator=1., loss_discriminator=2.) for step in (10, 20)])
+    plot['draw'](plot['read_named']([str(tmp_path / name) for name in 'ab']), [], tmp_path / 'curves.png')
+    assert cv2.imread(str(tmp_path / 'curves.png')) is not None
+
+
 def test_test_runs_in_the_folder_do_not_disturb(plot, tmp_path):
     write_run(tmp_path, '20260101_000000', [*map(record, (10, 20))])
     write_run(tmp_path, '20260101_010000', [])

@@ -96,7 +96,6 @@ def build_model(cfg: Config, checkpoint: str | None, device: str) -> torch.nn.Mo
         model = MODELS.build(cfg.model)
     if content is not None:
         match_weights(model, content, strict=True)
-        model.load_state_dict(content.get('state_dict', content))
     return model.to(device).eval()
 
 

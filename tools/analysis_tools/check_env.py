@@ -110,7 +110,11 @@ def check_extras(extras: list[str]) -> Iterator[Finding]:
         yield Finding('mmdownstream', False, 'not installed for this Python, so its extras are not known',
                       f"{install} '.[{','.join(extras)}]'")
         return
+    known = importlib.metadata.metadata('mmdownstream').get_all('Provides-Extra') or []
     for extra in ('', *extras):
+        if extra and extra not in known:
+            yield Finding(f'extra {extra}', False, f'no such extra; there are {", ".join(known)}', '--extras NAME')
+            continue
         missing = missing_of(extra, requirements)
         what = f'packages of the extra {extra}' if extra else 'packages of mmdownstream'
         target = f"'.[{extra}]'" if extra else '.'

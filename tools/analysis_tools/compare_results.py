@@ -80,6 +80,9 @@ def logged_metrics(folder: Path, best: str | None) -> tuple[dict[str, float], st
     training, validation = join_runs([read_scalars(file) for file in files])
     if validation:
         rated = [record for record in validation if best in record]
+        if best and not rated:
+            raise DataError(f'--best {best}: {folder} has no evaluation with it. There are: '
+                            f'{", ".join(metric_names(validation))}')
         record = max(rated, key=lambda item: item[best]) if rated else validation[-1]
         names = metric_names(validation)
         return {name: record[name] for name in names if name in record}, f'step {record["step"]:g}'

@@ -70,10 +70,12 @@ def join_runs(runs: list[tuple[list[Record], list[Record]]]
         if not new_training:
             continue
         first = new_training[0]['iter']
-        interval = new_training[1]['iter'] - first if len(new_training) > 1 else first
+        logged = new_training if len(new_training) > 1 else training
+        interval = logged[1]['iter'] - logged[0]['iter'] if len(logged) > 1 else first
         if first <= interval and first <= last:
             training, validation = [], []
-        done = {record['step'] for record in new_validation}
+        # mmengine counts the epochs of an iteration-based run as well unless told otherwise: all of them are 0
+        done = {record['step'] for record in new_validation if record['step']}
         training = [item for item in training if item['iter'] < first] + new_training
         validation = [item for item in validation if item['step'] not in done] + new_validation
         last = training[-1]['iter']
@@ -108,7 +110,13 @@ def smoothed(values: np.ndarray, window: int) -> np.ndarray:
 
 def _series(records: list[Record], name: str, position: str) -> tuple[np.ndarray, np.ndarray]:
     points = [(record[position], record[name]) for record in records if name in record]
-    return tuple(np.array(points, dtype=float).T)
+    return tuple(np.array(points, dtype=float).reshape(-1, 2).T)
+
+
+def _main_loss(training: list[Record]) -> str:
+    """`loss`, or the first of the losses of a run that has several optimisers and no sum of all."""
+    names = sorted({key for record in training for key in record if 'loss' in key})
+    return 'loss' if 'loss' in names or not names else names[0]
 
 
 def draw_losses(axes, training: list[Record]) -> None:
@@ -141,8 +149,10 @@ def draw_metrics(axes, validation: list[Record], names: list[str]) -> None:
 def draw_runs(panels, runs: dict[str, tuple[list[Record], list[Record]]], metrics: list[str]) -> None:
     """The total loss, then each metric, with a line for each run."""
     for name, (training, validation) in runs.items():
-        steps, values = _series(training, 'loss', 'iter')
-        panels[0].plot(steps, smoothed(values, max(1, len(values) // 20)), label=name)
+        loss = _main_loss(training)
+        steps, values = _series(training, loss, 'iter')
+        label = name if loss == 'loss' else f'{name}: {loss}'
+        panels[0].plot(steps, smoothed(values, max(1, len(values) // 20)), label=label)
         for axes, metric in zip(panels[1:], metrics, strict=True):
             points = [record for record in validation if metric in record]
             if points:
