@@ -55,10 +55,12 @@ examples:
         --image-set data/VOCdevkit/VOC2012/ImageSets/Main/test.txt \\
         --image-dir data/VOCdevkit/VOC2012/JPEGImages
 
-  Segmentation
+  Segmentation, test sets: the configs name the validation sets
     python tools/submit.py cityscapes-seg --config configs/deeplabv3_r50_cityscapes.py --checkpoint ckpt.pth \\
+        --without-metrics --cfg-options test_dataloader.dataset.data_prefix.img_path=leftImg8bit/test \\
         --out submissions --name deeplabv3
     python tools/submit.py voc-seg --config configs/deeplabv3_r50_voc2012_aug.py --checkpoint ckpt.pth \\
+        --without-metrics --cfg-options test_dataloader.dataset.ann_file=ImageSets/Segmentation/test.txt \\
         --out submissions --name deeplabv3
 
   ScanNet: both tasks from one run
@@ -96,7 +98,8 @@ def build_parser() -> argparse.ArgumentParser:
     run.add_argument('--nproc', type=int, default=1, metavar='N', help='processes to start (1); one for each GPU')
     run.add_argument('--launcher', choices=('none', 'pytorch', 'slurm', 'mpi'), default='none',
                      help='what started several of this process (none)')
-    run.add_argument('--without-metrics', action='store_true', help='the test set has no ground truth to compare with')
+    run.add_argument('--without-metrics', action='store_true',
+                     help='the test set has no ground truth: load no annotations, compute no metrics')
     run.add_argument('--work-dir', help='folder for the log of the run, as in tools/test.py')
     run.add_argument('--cfg-options', nargs='+', default=[], metavar='KEY=VALUE',
                      help='settings of the config to change, as in tools/test.py')
@@ -163,8 +166,8 @@ def submit(track: str, predictions: str, out: str, options: dict[str, Any]) -> R
         name: value for name, value in options.items() if name in checks})
 
 
-def read_config(track: str, path: str, changes: list[str]) -> tuple[dict[str, Any], list[str]]:
-    """What a config says: the track's options, and the changes that leave out the metrics.
+def read_config(track: str, path: str, changes: list[str]) -> dict[str, Any]:
+    """What a config says of the track's options.
 
     Raises:
         SubmissionError: The config cannot be read, or has not exactly one test set.
@@ -189,8 +192,7 @@ def read_config(track: str, path: str, changes: list[str]) -> tuple[dict[str, An
         raise SubmissionError(f'config {path}', [
             f'a submission is made of one test set, found {len(datasets)} ({found}); write a config whose '
             'test_dataloader has the one of the benchmark'])
-    without = 'test_evaluator=[[]]' if isinstance(cfg.test_dataloader, list) else 'test_evaluator=[]'
-    return config_options(track, datasets[0].cfg), [without]
+    return config_options(track, datasets[0].cfg)
 
 
 def run_model(track: str, job: ModelRun, out: str, options: dict[str, Any]) -> Path:
@@ -204,11 +206,11 @@ def run_model(track: str, job: ModelRun, out: str, options: dict[str, Any]) -> P
     return target
 
 
-def model_run(args: argparse.Namespace, without: list[str]) -> ModelRun:
+def model_run(args: argparse.Namespace) -> ModelRun:
     """The run that the arguments ask for."""
-    changes = [*args.cfg_options, *(without if args.without_metrics else [])]
     arguments = [*(['--work-dir', args.work_dir] if args.work_dir else []),
-                 *(['--cfg-options', *changes] if changes else [])]
+                 *(['--without-metrics'] if args.without_metrics else []),
+                 *(['--cfg-options', *args.cfg_options] if args.cfg_options else [])]
     return ModelRun(args.config, args.checkpoint, Path(__file__).resolve().parent, args.nproc, args.launcher, arguments)
 
 
@@ -234,11 +236,11 @@ _NO_OPTIONS = ('track', 'predictions', 'out', 'check', 'config', 'checkpoint', '
 
 def run(args: argparse.Namespace) -> Report | None:
     """Do what the arguments ask for; the report, None in all processes but the first."""
-    track, without = args.track, []
+    track = args.track
     options = {name: value for name, value in vars(args).items() if value is not None and name not in _NO_OPTIONS}
     if args.config is not None:
-        known, without = read_config(track, args.config, args.cfg_options)
-        for name in sorted(known.keys() - options.keys()) if model_run(args, without).is_first else ():
+        known = read_config(track, args.config, args.cfg_options)
+        for name in sorted(known.keys() - options.keys()) if model_run(args).is_first else ():
             print(f'config   {name} = {_short(known[name])}', flush=True)
         options = {**known, **options}
     if args.check is not None:
@@ -247,7 +249,7 @@ def run(args: argparse.Namespace) -> Report | None:
             name: value for name, value in options.items() if name in checks or args.config is None})
     predictions = args.predictions
     if args.checkpoint is not None:
-        job = model_run(args, without)
+        job = model_run(args)
         predictions = run_model(track, job, args.out, options)
         if not job.is_first:
             return None

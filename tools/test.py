@@ -18,6 +18,7 @@ from projects.runtime.data_options import apply_data_options
 from projects.runtime.data_paths import check_data_paths
 from projects.runtime.environment import say, version_report
 from projects.runtime.errors import ConfigError
+from projects.runtime.ground_truth import leave_out_ground_truth
 from projects.runtime.launch import start_distributed
 from projects.runtime.prediction_dump import check_out, dump_predictions
 from projects.runtime.preparation import (
@@ -42,6 +43,8 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('--wait-time', type=float, default=2,
                         help='seconds to show each image (default: 2)')
     parser.add_argument('--tta', action='store_true', help='test-time augmentation')
+    parser.add_argument('--without-metrics', action='store_true',
+                        help='the test set has no ground truth: load no annotations, compute no metrics')
     add_common_arguments(parser)
     return parse(parser)
 
@@ -58,6 +61,8 @@ def prepare(args: argparse.Namespace):
     notes = apply_data_options(cfg, args.cfg_options)
     set_work_dir(cfg, args.work_dir, args.config)
     cfg.load_from, cfg.resume = args.checkpoint, False
+    if args.without_metrics:
+        leave_out_ground_truth(cfg)
     check_data_paths(cfg, ('test',))
     if args.show or args.show_dir:
         enable_drawing(cfg, show=args.show, show_dir=args.show_dir, wait_time=args.wait_time)

@@ -10,6 +10,7 @@ import cv2
 from mmcv.transforms import LoadImageFromFile
 from mmdet.registry import TRANSFORMS
 from mmengine.logging import print_log
+from PIL import Image
 
 from projects.runtime.image_bytes import TAIL, image_kind, missing_data
 
@@ -18,6 +19,15 @@ from .errors import AnnotationError, ImageError
 _HINT = 'Copy or download it again, or drop it from the annotations.'
 _TRAINING_HINT = ('In training, on_error="skip" in the LoadCheckedImage step passes over such '
                   'images and counts them.')
+
+
+def image_size(path: str) -> tuple[int, int]:
+    """Width and height of a local image, read from its header; (0, 0) for a file that is missing or no image."""
+    try:
+        with Image.open(path) as image:
+            return image.size
+    except OSError:
+        return 0, 0  # loading it says more
 
 
 def check_image_file(path: str) -> None:

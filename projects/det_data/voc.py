@@ -2,6 +2,7 @@
 
 import xml.etree.ElementTree as ET
 from collections import Counter
+from os.path import join
 
 from mmdet.datasets import VOCDataset
 from mmdet.registry import DATASETS
@@ -9,7 +10,7 @@ from mmengine.logging import print_log
 
 from .dropped import DroppedAnnotations
 from .errors import AnnotationError
-from .image_files import require_images
+from .image_files import image_size, require_images
 
 
 @DATASETS.register_module()
@@ -22,11 +23,16 @@ class CheckedVOCDataset(VOCDataset):
     - With class names other than VOC's, `metainfo['dataset_type']` is None, so that `VOCMetric`
       prints the right names even if the folder is called VOC2007.
 
+    Args:
+        annotated: False for a test set without XML files: images alone, no boxes.
+        kwargs: those of mmdet's data set.
+
     Raises:
         AnnotationError: while loading: a file is missing, is no VOC XML, or nothing usable is left.
     """
 
-    def __init__(self, **kwargs) -> None:
+    def __init__(self, annotated: bool = True, **kwargs) -> None:
+        self.annotated = annotated
         super().__init__(**kwargs)
         if tuple(self._metainfo['classes']) != self.METAINFO['classes']:
             self._metainfo['dataset_type'] = None
@@ -45,6 +51,11 @@ class CheckedVOCDataset(VOCDataset):
         return data_list
 
     def _report(self, data_list: list[dict]) -> None:
+        require_images(self.ann_file, data_list, ' (the VOC reader expects .jpg).')
+        if self.annotated:
+            self._report_names(data_list)
+
+    def _report_names(self, data_list: list[dict]) -> None:
         classes = self.metainfo['classes']
         unused = [name for name in classes if not self._names[name]]
         names = ', '.join(name for name, _ in self._names.most_common(20)) or 'none'
@@ -58,11 +69,14 @@ class CheckedVOCDataset(VOCDataset):
                       f'files: {names}.', logger='current', level=30)
         if self._dropped:
             print_log(self._dropped.summary(self.ann_file), logger='current', level=30)
-        require_images(self.ann_file, data_list, ' (the VOC reader expects .jpg).')
 
     def parse_data_info(self, img_info: dict) -> dict:
         """Parse an image's XML, counting the objects that are left out."""
         path = img_info['xml_path']
+        if not self.annotated:
+            image = join(self.sub_data_root, img_info['file_name'])
+            width, height = image_size(image)
+            return dict(img_path=image, img_id=img_info['img_id'], width=width, height=height, instances=[])
         try:
             info = super().parse_data_info(img_info)
         except FileNotFoundError as error:

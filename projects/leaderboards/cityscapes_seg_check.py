@@ -17,6 +17,7 @@ from .archives import size_and_sha256
 from .cityscapes_seg import LABEL_IDS, NAME_FAULT, check_names, expected_sizes, image_key, size_of
 from .label_maps import check_labels, check_size
 from .report import Problems, Report
+from .splits import other_split
 
 
 def validate(path: str | Path, *, image_dir: str | Path | None = None) -> Report:
@@ -41,7 +42,10 @@ def validate(path: str | Path, *, image_dir: str | Path | None = None) -> Report
     problems.raise_if_any()
     size, sha256 = size_and_sha256(path)
     whose = 'the test set' if expected is None else str(image_dir)
-    return Report('cityscapes-seg', path, len(check.found), len(check.found), size, sha256, check.warnings(), [
+    split = Path(image_dir or 'test').name
+    other = other_split(split) if split in ('train', 'val') else []
+    return Report('cityscapes-seg', path, len(check.found), len(check.found), size, sha256, [
+        *other, *check.warnings()], [
         f'exactly one PNG for each image of {whose}, of its size',
         '8-bit labels that decode, and are no train ids'])
 

@@ -71,7 +71,7 @@ class ModelRun:
             kept = f'; the label images so far are in {place}' if place.is_dir() else ''
             raise SubmissionError(f'{self.config} with {self.checkpoint}', [
                 f'the test run ended with status {status}, its message stands above{kept}. Data without ground truth '
-                'need the option without_metrics'])
+                'need --without-metrics'])
         if not is_file and self.is_first:
             shutil.rmtree(target, ignore_errors=True)
             os.replace(place, target)

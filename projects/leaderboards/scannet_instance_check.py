@@ -94,7 +94,7 @@ class _Check:
                               'confidence', f'{where}: {line[:60]!r}')
             self.misnamed.update(word for word in line.split() if word in files)  # or they would be reported as well
             return
-        mask, label, score = words
+        mask, label, score = words[0].removeprefix('./'), *words[1:]
         if not _INTEGER.fullmatch(label) or int(label) not in INSTANCE_IDS:
             self.problems.add('label ids must be NYU40 ids of the 18 instance classes (3 cabinet ... 39 '
                               'otherfurniture), not indices of classes; the server skips others without a word',

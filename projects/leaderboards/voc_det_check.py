@@ -14,6 +14,7 @@ from pathlib import Path
 from .archive_members import Member, number_in, open_tar_gz, text_lines
 from .archives import size_and_sha256
 from .report import Fault, Problems, Report, SubmissionError
+from .splits import other_split
 from .voc_det import (
     RESULTS_FIRST,
     VOC_CLASSES,
@@ -51,8 +52,8 @@ def validate(path: str | Path, *, competition: str = 'comp4', year: str = '2012'
     """
     path, problems = Path(path), Problems(path)
     check_classes(classes)
-    pattern = file_pattern(checked_competition(competition), str(year),
-                           split or default_split(image_set))
+    split = split or default_split(image_set)
+    pattern = file_pattern(checked_competition(competition), str(year), split)
     sizes = None if image_dir is None else _Sizes(Path(image_dir))
     lines = _Lines(problems, read_image_set(image_set), sizes)
     with open_tar_gz(path, problems) as members:
@@ -65,7 +66,7 @@ def validate(path: str | Path, *, competition: str = 'comp4', year: str = '2012'
     size, sha256 = size_and_sha256(path)
     silent = [name for name in classes if not found[pattern.format(name)]]
     return Report('voc-det', path, sum(found.values()), len(lines.images), size, sha256,
-                  lines.warnings(silent), [
+                  [*other_split(split), *lines.warnings(silent)], [
                       f'one file for each of the {len(classes)} classes, {pattern.format("<class>")}',
                       'lines of six words, finite numbers, 1-based corners in order', *lines.checks()])
 
@@ -191,8 +192,10 @@ def _read_members(members: Iterable[Member], expected: set[str], lines: _Lines,
         found[member.name] = 0
         with member.open(problems) as stream:
             for count, line in enumerate(text_lines(stream), 1):
-                lines.check(line.decode('utf-8', 'replace').rstrip('\r\n'), f'{Path(member.name).name} line {count}')
-                found[member.name] = count
+                text = line.decode('utf-8', 'replace').rstrip()
+                if text:  # readers of the development kit pass over empty lines and spaces at the end
+                    lines.check(text, f'{Path(member.name).name} line {count}')
+                    found[member.name] += 1
     return found
 
 

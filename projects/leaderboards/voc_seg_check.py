@@ -15,6 +15,7 @@ from .archive_members import Member, open_tar_gz
 from .archives import size_and_sha256
 from .label_maps import check_labels, check_size, image_sizes
 from .report import Fault, Problems, Report
+from .splits import other_split
 from .voc_det import RESULTS_FIRST, default_split, read_image_set
 from .voc_seg import NUM_CLASSES, TEST_IMAGES, check_names, colour_map, folder_name, label_fault
 
@@ -37,7 +38,8 @@ def validate(path: str | Path, *, competition: str = 'comp6', year: str = '2012'
         SubmissionError: Lists every kind of problem found, with counts and examples.
     """
     path, problems = Path(path), Problems(path)
-    folder = folder_name(competition, str(year), split or default_split(image_set))
+    split = split or default_split(image_set)
+    folder = folder_name(competition, str(year), split)
     known = read_image_set(image_set)
     sizes = image_sizes(image_dir) if image_dir else None
     check = _Check(folder, sizes, problems)
@@ -50,7 +52,8 @@ def validate(path: str | Path, *, competition: str = 'comp6', year: str = '2012'
                      'another split pass its list (option image_set)')
     problems.raise_if_any()
     size, sha256 = size_and_sha256(path)
-    return Report('voc-seg', path, len(check.found), len(check.found), size, sha256, check.warnings(known), [
+    return Report('voc-seg', path, len(check.found), len(check.found), size, sha256, [
+        *other_split(split), *check.warnings(known)], [
         f'exactly one PNG for each of the {len(known or check.found)} images, below {folder}/',
         '8-bit palette files that decode' + ('' if sizes is None else ', of the size of their images'),
         f'labels 0 to {NUM_CLASSES - 1}, no void'])

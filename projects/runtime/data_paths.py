@@ -7,6 +7,7 @@ layout that was expected, and the ways to point elsewhere.
 import os
 import re
 from pathlib import Path
+from typing import Any
 
 from mmengine.config import Config
 
@@ -17,8 +18,13 @@ from .errors import DataError
 DATA_VARIABLE = 'MMDOWNSTREAM_DATA'
 """Environment variable that our configs read the parent folder of all data sets from."""
 
-_FOLDERS = ('img', 'img_path', 'pts')
+_FOLDERS = ('img', 'img_path', 'pts', 'seg_map_path')
 _YEAR = re.compile(r'VOC\d{4}')
+
+
+def _loads_labels(pipeline: Any) -> bool:
+    return any(isinstance(step, dict) and str(step.get('type', '')).startswith('LoadAnnotations')
+               for step in pipeline or ())
 
 
 def _required(entry: DatasetEntry) -> list[tuple[str, str]]:
@@ -31,11 +37,13 @@ def _required(entry: DatasetEntry) -> list[tuple[str, str]]:
     if entry.kind == 'voc':
         base = entry.path(prefixes['sub_data_root'])
         key = f'{entry.key}.data_prefix.sub_data_root'
-        paths += [(os.path.join(base, entry.cfg.get('ann_subdir', 'Annotations')), key),
-                  (os.path.join(base, entry.cfg.get('img_subdir', 'JPEGImages')), key)]
+        if entry.cfg.get('annotated', True):
+            paths.append((os.path.join(base, entry.cfg.get('ann_subdir', 'Annotations')), key))
+        paths += [(os.path.join(base, entry.cfg.get('img_subdir', 'JPEGImages')), key)]
     else:
+        folders = _FOLDERS if _loads_labels(entry.cfg.get('pipeline')) else [n for n in _FOLDERS if n != 'seg_map_path']
         paths += [(entry.path(prefixes[name]), f'{entry.key}.data_prefix.{name}')
-                  for name in _FOLDERS if isinstance(prefixes.get(name), str) and prefixes[name]]
+                  for name in folders if isinstance(prefixes.get(name), str) and prefixes[name]]
     return paths
 
 

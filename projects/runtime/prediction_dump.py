@@ -1,6 +1,7 @@
 """Keeping a test run's predictions (`tools/test.py --out`): in a file, or label maps of segmentation in a folder."""
 
 import pickle
+from collections.abc import Iterable
 from pathlib import Path
 
 import cv2
@@ -30,6 +31,20 @@ def label_png(labels: np.ndarray) -> bytes:
     return cv2.imencode('.png', labels.astype(np.uint8 if labels.max() < 256 else np.uint16))[1].tobytes()
 
 
+def _label_file(image: str) -> str:
+    return f'{Path(image).stem}.png'
+
+
+def check_names(folder: str, images: Iterable[str]) -> None:
+    """Raise `DataError` if two images would be written to one file, whichever process tests them."""
+    sources: dict[str, str] = {}
+    for image in images:
+        name = _label_file(image)
+        if sources.setdefault(name, image) != image:
+            raise DataError(f'--out {folder}: {image} and {sources[name]} would both be written to {name}. Expected '
+                            'images of distinct names; test the folders one by one')
+
+
 class LabelImages(BaseMetric):
     """Writes the predicted labels of each image as `FOLDER/NAME.png`, one number a pixel, when it is tested.
 
@@ -41,20 +56,12 @@ class LabelImages(BaseMetric):
 
     def __init__(self, folder: str) -> None:
         super().__init__(collect_device='cpu')
-        self.folder, self.sources = Path(folder), {}
+        self.folder = Path(folder)
 
     def process(self, data_batch: dict, data_samples: list[dict]) -> None:
-        """Write the labels of a batch.
-
-        Raises:
-            DataError: two images of one name.
-        """
+        """Write the labels of a batch."""
         for sample in data_samples:
-            source = sample['img_path']
-            path = self.folder / f'{Path(source).stem}.png'
-            if self.sources.setdefault(path.name, source) != source:
-                raise DataError(f'--out {self.folder}: {source} and {self.sources[path.name]} would both be written to '
-                                f'{path.name}. Expected images of distinct names; test the folders one by one')
+            path = self.folder / _label_file(sample['img_path'])
             write_atomic(path, label_png(np.asarray(sample['pred_sem_seg']['data'].cpu())[0]))
             self.results.append(None)
 
@@ -95,5 +102,7 @@ def dump_predictions(runner: Runner, out: str) -> None:
         base = _dump_class(runner.cfg.get('default_scope', 'mmengine'))
         metric = type('AtomicDump', (_AtomicDump, base), {})(out_file_path=out)
     else:
+        dataset = runner.test_loop.dataloader.dataset
+        check_names(out, (dataset.get_data_info(index)['img_path'] for index in range(len(dataset))))
         metric = LabelImages(out)
     runner.test_evaluator.metrics.insert(0, metric)

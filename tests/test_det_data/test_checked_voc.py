@@ -54,6 +54,18 @@ def test_sound_folder_reads_as_with_mmdet_and_without_a_word(load):
     assert warnings == []
 
 
+def test_test_sets_without_annotations(load, tmp_path):
+    """As the servers' ones: images and a list of them, no XML file."""
+    dataset, warnings = load(SOUND, annotated=False, test_mode=True)
+    for path in tmp_path.glob('Annotations/*'):
+        path.unlink()
+    dataset, warnings = load([], annotated=False, test_mode=True, names=['0', '1'])
+    info = dataset.get_data_info(1)
+    assert (info['img_id'], info['width'], info['height'], info['instances']) == ('1', 40, 30, []) and warnings == []
+    with pytest.raises(AnnotationError, match=r'0\.xml: no such file'):
+        load([], test_mode=True, names=['0', '1'])
+
+
 def test_left_out_objects_are_counted_by_reason(load):
     files = [xml(('cell', 1, 1, 10, 10), ('bolt', 1, 1, 5, 5), ('bolt', 2, 2, 5, 5)),
              xml(('cell', 60, 5, 70, 9), ('cell', 9, 5, 9, 9), ('plate', 1, 1, 40, 30))]

@@ -273,6 +273,14 @@ def test_cityscapes_archive_of_the_test_set(tmp_path):
         'a label map must have ', 'not an image of the te', 'expected labels for th']
 
 
+def test_cityscapes_validation_images_are_warned_of(tmp_path, city):
+    """The configs name them; the server takes the test images."""
+    val = city['image_dir'].rename(tmp_path / 'val')
+    path = make_zip(tmp_path / 'a.zip', {f'{key}.png': png(np.full(SIZE[::-1], 7, np.uint8)) for key in CITY_KEYS})
+    assert validate('cityscapes-seg', path, image_dir=val).warnings == [
+        'the server evaluates the split test, this archive is of val, whose numbers tools/test.py gives']
+
+
 def test_cityscapes_pixels_outside_of_the_classes_are_warned_of(tmp_path, city):
     odd = np.full(SIZE[::-1], 7, np.uint8)
     odd[0, :2] = 4, 33

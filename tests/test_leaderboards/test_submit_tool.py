@@ -197,7 +197,7 @@ def test_a_model_in_two_processes_gives_the_archive_of_one(tmp_path, submit, mod
 
 def test_a_metric_without_truth_ends_the_run_with_a_hint(submit, model):
     status, _, err = submit(*model, '--out', 'three')
-    assert status == 1 and 'the test run ended with status 1' in err and 'without_metrics' in err
+    assert status == 1 and 'the test run ended with status 1' in err and 'need --without-metrics' in err
 
 
 def test_processes_are_started_by_the_suites_own_script(root):
