@@ -19,7 +19,7 @@ model = dict(
     classifier=dict(num_classes=1000, init_cfg=dict(type='Pretrained', checkpoint='open-mmlab://resnet50_v1c')),
     size=(512, 1024),
     # in units of the mean score gradient: a channel that no task needs loses about half of its score
-    sparsity=0.02)
+    sparsity=0.01)
 custom_hooks = [dict(type='PruneHook', target=target)]
 imagenet_root = '{{$MMDOWNSTREAM_DATA:data}}/imagenet/train/'
 

@@ -2,15 +2,18 @@
 
 import pickle
 import sys
+from pathlib import Path
 
 import cv2
 import h5py
 import numpy as np
 import pytest
+from mmengine.config import Config
 from PIL import Image
 from scipy.io import savemat
 
 from projects.runtime.errors import DataError
+from projects.token_fusion.detection3d import ScanNetViewsDataset
 
 
 @pytest.fixture(scope='module')
@@ -184,12 +187,14 @@ def write_frames(folder, poses, size=(64, 48)):
     return intrinsics
 
 
-def test_frames_project_aligned_points(frames, tmp_path):
+def test_frames_project_aligned_points(frames, tmp_path, root):
+    """And the data set of the configs finds the images."""
     alignment = turn(2, .4, (1, -2, .1))
     poses = [turn(i % 3, .3 * i, (.2 * i, .1, 1.)) for i in range(5)]
     poses[1] = np.full((4, 4), -np.inf)  # tracking was lost
     intrinsics = write_frames(tmp_path / 'posed_images/scene0000_00', poses)
     info = dict(lidar_points=dict(num_pts_feats=6, lidar_path='scene0000_00.bin'), instances=[],
+                pts_instance_mask_path='scene0000_00.bin', pts_semantic_mask_path='scene0000_00.bin',
                 axis_align_matrix=alignment.tolist())
     infos = dict(metainfo=dict(dataset='scannet'), data_list=[info])
     (tmp_path / 'scannet_infos_train.pkl').write_bytes(pickle.dumps(infos))
@@ -199,7 +204,13 @@ def test_frames_project_aligned_points(frames, tmp_path):
     images = entry.pop('images')
     assert entry == info and list(images) == ['CAM0', 'CAM1', 'CAM2']
     names = [camera['img_path'] for camera in images.values()]
-    assert names == sorted(names) and 'scene0000_00/00020.jpg' not in names
+    assert names == sorted(names) and 'posed_images/scene0000_00/00020.jpg' not in names
+    dataset = Config.fromfile(root / 'configs/_base_/datasets/scannet_3d.py').val_dataloader.dataset
+    dataset = ScanNetViewsDataset(data_root=str(tmp_path), ann_file=path.name, data_prefix=dataset.data_prefix,
+                                  metainfo=dict(classes=('cabinet',)), pipeline=[], test_mode=True)
+    views = dataset.get_data_info(0)['views']
+    assert [Path(image).relative_to(tmp_path).as_posix() for image, _ in views] == names
+    assert all(Path(image).is_file() for image, _ in views)
     point = np.array([.3, -.4, 2., 1])
     for camera in images.values():
         assert (camera['height'], camera['width']) == (48, 64)

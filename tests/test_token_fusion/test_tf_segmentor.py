@@ -127,9 +127,9 @@ def test_encoders_of_segformer_load_into_all_modalities(stored, tmp_path):
         model.init_weights()
         return model.eval()
 
-    for shared in (True, False):
+    for options in ({}, dict(shared_layers=False), dict(shared_norm=True)):
         with torch.no_grad():
-            found = loaded(tmp_path / 'mit_mmseg.pth', shared_layers=shared)(inputs)[0]
+            found = loaded(tmp_path / 'mit_mmseg.pth', **options)(inputs)[0]
             for maps, own in zip(theirs(image), found, strict=True):
                 assert_close(own, torch.stack([maps, maps]), atol=1e-4, rtol=1e-4)
     official = {key.removeprefix('encoder.').replace('.module', '').replace('.ln_0', ''): value

@@ -11,7 +11,7 @@ DATA holds scannet_infos_SPLIT.pkl (of scannet_to_mmdet3d.py or of mmdet3d) and 
 
 Written is scannet_frames_infos_SPLIT.pkl: the same entries with `images`, CAM0 to CAM9, each a dict of
 
-- `img_path`: of the frame, relative to the folder of frames;
+- `img_path`: of the frame, relative to DATA;
 - `height`, `width`: of the image;
 - `depth2img`: 4 x 4, from points after the axis alignment (as the boxes are) to pixels that count from 0:
   K inv(pose) inv(axis_align_matrix).
@@ -113,7 +113,7 @@ def scan_images(root: Path, scan: str, alignment: np.ndarray, count: int, meant_
         with Image.open(image) as picture:
             width, height = picture.size
         matrix = _scaled(intrinsics, (width, height), meant_for, path) @ np.linalg.inv(alignment @ pose)
-        images[f'CAM{number}'] = dict(img_path=image.relative_to(root).as_posix(), height=height, width=width,
+        images[f'CAM{number}'] = dict(img_path=image.relative_to(root.parent).as_posix(), height=height, width=width,
                                       depth2img=matrix.tolist())
     return images
 

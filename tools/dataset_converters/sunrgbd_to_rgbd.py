@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Convert SUN RGB-D to the layout that TokenFusion reads, 37 classes.
 
-    python tools/dataset_converters/sunrgbd_to_rgbd.py data/sunrgbd_seg --out data/sunrgbd_rgbd
+    python tools/dataset_converters/sunrgbd_to_rgbd.py data/sunrgbd_raw --out data/sunrgbd_rgbd
 
 RAW is one of two:
 

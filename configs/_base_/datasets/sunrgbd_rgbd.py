@@ -1,6 +1,6 @@
 # SUN RGB-D with 37 classes: 5,285 training and 5,050 test images with depth maps, in the layout of NYUv2
 # (tools/dataset_converters/sunrgbd_to_rgbd.py). The official code has no recipe for it; this is NYUv2's (inferred).
-data_root = '{{$MMDOWNSTREAM_DATA:data}}/sunrgbd_seg/'
+data_root = '{{$MMDOWNSTREAM_DATA:data}}/sunrgbd_rgbd/'
 dataset_type = 'SUNRGBDSegDataset'
 crop_size = (500, 500)  # height, width
 

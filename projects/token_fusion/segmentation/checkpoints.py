@@ -100,7 +100,7 @@ def convert_encoder(state: Mapping[str, Tensor], num_modalities: int = 2) -> dic
 
     Args:
         state: Weights; entries of a classification head or a decoder are left out.
-        num_modalities: M, of norms that are given once.
+        num_modalities: M, of norms that are given once; 1 where the modalities share them.
 
     Raises:
         CheckpointError: unknown entries, or norms of some modalities only.
@@ -187,7 +187,7 @@ def load_encoder(encoder: nn.Module, path: str) -> None:
         CheckpointError: unreadable, or entries do not match; the message names them.
     """
     try:
-        weights = convert_encoder(_weights_at(path), encoder.num_modalities)
+        weights = convert_encoder(_weights_at(path), len(encoder.stages[0].norm.weight))
     except CheckpointError as error:
         if str(path) in str(error):
             raise
