@@ -1,5 +1,4 @@
 # Faster R-CNN R-101 on PASCAL VOC 07+12: DeFeat's teacher (official code of arXiv 2103.14475, README: 82.27 mAP).
 _base_ = 'faster_rcnn_r50_voc0712.py'
 model = dict(backbone=dict(depth=101, init_cfg=dict(checkpoint='torchvision://resnet101')))
-optim_wrapper = dict(_delete_=True, constructor='AdderOptimWrapperConstructor', type='OptimWrapper',
-                     optimizer=dict(type='SGD', lr=0.02, momentum=0.9, weight_decay=1e-4), clip_grad=None)
+optim_wrapper = dict(optimizer=dict(lr=0.02), clip_grad=None)

@@ -1,4 +1,4 @@
-# inception_fpn_retinanet_r18_bccd.py with R-18's full width and four times the epochs, for a GPU.
+# inception_fpn_retinanet_r18_bccd.py with R-18's full width and 40 epochs, for a GPU.
 _base_ = 'inception_fpn_retinanet_r18_bccd.py'
 
 # ---- what you change first

@@ -1,10 +1,11 @@
 """The frozen teacher of a distilled detector.
 
 It is a plain object, not a module: its weights are in no state dict, optimiser or data-parallel wrapper, it stays in
-eval mode, and copies of the student (exponential moving averages) share it. It is read from config and checkpoint when
-training begins, so that testing needs neither.
+eval mode, and copies of the student (exponential moving averages) have none until they are trained. It is read from
+config and checkpoint when training begins, so that testing needs neither.
 """
 
+from copy import deepcopy
 from pathlib import Path
 from typing import Any
 
@@ -56,10 +57,14 @@ class FrozenTeacher:
         self.config, self.checkpoint = config, checkpoint
         self.num_classes, self.allow_other_classes = num_classes, allow_other_classes
         self.model: nn.Module | None = None
+        self._origin: nn.Module | None = None
         self.classes: tuple[str, ...] | None = None
 
     def __deepcopy__(self, memo: dict) -> 'FrozenTeacher':
-        return self
+        """A teacher of its own for a copy of the student, made when that is trained: most copies never are (EMA)."""
+        twin = FrozenTeacher(self.config, self.checkpoint, self.num_classes, self.allow_other_classes)
+        twin.classes, twin._origin = self.classes, self.model or self._origin
+        return twin
 
     def __repr__(self) -> str:
         return f'FrozenTeacher({self._name()}, checkpoint={self.checkpoint})'
@@ -75,9 +80,12 @@ class FrozenTeacher:
             CheckpointError: the checkpoint is missing, broken or of another model.
         """
         if self.model is None:
-            model = self._build()
-            self._load_weights(model)
-            self._compare(model, student)
+            if self._origin is not None:
+                model, self._origin = deepcopy(self._origin), None
+            else:
+                model = self._build()
+                self._load_weights(model)
+                self._compare(model, student)
             weight = next(student.parameters())
             self.model = model.requires_grad_(False).eval().to(weight.device, weight.dtype)
         return self.model

@@ -116,8 +116,8 @@ def warn_of_slow_evaluation() -> None:
 class FastCocoMetric(CocoMetric):
     """COCO's metrics of boxes, masks and proposals; arguments, names and numbers of mmdet's `CocoMetric`.
 
-    Without faster-coco-eval it is `CocoMetric`, after one warning. JSON files are written only with `outfile_prefix`.
-    `use_mp_eval` has no effect: one process is faster than mmdet's many.
+    Without faster-coco-eval, or with ids that are no integers, it is `CocoMetric`, after a warning. JSON files are
+    written only with `outfile_prefix`. `use_mp_eval` has no effect: one process is faster than mmdet's many.
 
     Args:
         args, kwargs: those of `CocoMetric`.
@@ -135,6 +135,10 @@ class FastCocoMetric(CocoMetric):
             return super().compute_metrics(results)
         truths, preds = zip(*results, strict=True)
         self._prepare(truths, preds)
+        if not all(isinstance(number, int) for number in (*self.img_ids, *self._coco_api.anns)):
+            MMLogger.get_current_instance().warning('Ids of images or annotations are no integers, which '
+                                                    'faster-coco-eval needs: COCO metrics come from pycocotools.')
+            return super().compute_metrics(results)
         metrics = OrderedDict()
         for kind in self.metrics:
             MMLogger.get_current_instance().info(f'Evaluating {kind}...')

@@ -101,6 +101,8 @@ class CheckedVOCDataset(VOCDataset):
         elif min(x2, info['width']) <= max(x1, 0) or min(y2, info['height']) <= max(y1, 0):
             reason = 'with a box outside the image'
         else:
+            if self.bbox_min_size and min(x2 - x1, y2 - y1) < self.bbox_min_size:
+                self._dropped.add('smaller than filter_cfg.bbox_min_size, ignored in training', info['xml_path'])
             return True
         self._dropped.add(reason, f'{info["xml_path"]}: box {[v + 1 for v in instance["bbox"]]} in '
                                   f'{info["width"]} x {info["height"]} pixels')

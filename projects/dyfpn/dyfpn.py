@@ -60,6 +60,8 @@ class DyFPN(InceptionFPN):
         super().__init__(in_channels, out_channels, num_outs, branches=branches, deploy=deploy, **kwargs)
         self.tau, self.eval_stochastic = tau, eval_stochastic
         choices = 2 if structure == 'B' else len(self.branches)
+        if structure == 'A' and gate['type'] in ('PoolFCGate', 'ConvGate'):
+            gate = dict(init_bias=None, **gate)  # the bias for "open" is structure B's, also where A has two branches
         self.gates = MODELS.build(dict(gate, in_channels=self.used_channels, num_choices=choices))
         self.resource = ResourceLoss(self.choice_costs(self.level_sizes(800, 1280)))
         self.loss_flops = self._build_loss(loss_flops)

@@ -52,6 +52,17 @@ def _check_options(cfg: Config, options: dict[str, Any], path: Path) -> None:
                               f'Did you mean {close[0]!r}?')
 
 
+def _open_up(cfg: Config, key: str) -> None:
+    """A None on the way to `key` becomes an empty dict: mmengine merges `a.b=1` into `a=dict()`, not into `a=None`."""
+    part = cfg
+    for name in key.split('.')[:-1]:
+        if not isinstance(part, (Config, dict)) or name not in part:
+            return
+        if part[name] is None:
+            part[name] = {}
+        part = part[name]
+
+
 def load_config(path: str | Path, options: dict[str, Any] | None = None) -> Config:
     """Read a config and merge `--cfg-options` into it, except those of `DATA_OPTIONS`.
 
@@ -79,6 +90,7 @@ def load_config(path: str | Path, options: dict[str, Any] | None = None) -> Conf
     _check_options(cfg, options, path)
     for key, value in options.items():
         try:
+            _open_up(cfg, key)
             cfg.merge_from_dict({key: value})
         except (AttributeError, KeyError, TypeError, IndexError, AssertionError) as error:
             raise ConfigError(f'--cfg-options {key}={value!r} does not fit {path}: {error}. '

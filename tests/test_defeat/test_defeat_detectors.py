@@ -52,7 +52,14 @@ def test_teacher_follows_the_student(distilled, build):
     late = MODELS.build(distilled('one')).to(torch.float64)
     assert next(late.teacher.load(late).parameters()).dtype == torch.float64
     average = ExponentialMovingAverage(model)
-    assert average.module.teacher is model.teacher
+    assert average.module.teacher.model is None  # an average is never trained
+    twin = copy.deepcopy(model).double()
+    assert {p.dtype for p in model.teacher.model.parameters()} == {torch.float32}
+    own = twin.teacher.load(twin).state_dict()
+    assert all(value.dtype != torch.float32 and torch.equal(value, own[key].to(value.dtype))
+               for key, value in own.items())
+    weights = model.teacher.model.state_dict()
+    assert all(torch.equal(value.to(weights[key].dtype), weights[key]) for key, value in own.items())
 
 
 @pytest.mark.parametrize('stages', ['one', 'two'])

@@ -54,6 +54,13 @@ def test_sound_folder_reads_as_with_mmdet_and_without_a_word(load):
     assert warnings == []
 
 
+def test_boxes_that_mmdet_ignores_are_counted(load):
+    dataset, warnings = load([xml(('cell', 1, 1, 10, 30), ('cell', 1, 1, 31, 30))],
+                              filter_cfg=dict(bbox_min_size=16))
+    assert [item['ignore_flag'] for item in dataset.get_data_info(0)['instances']] == [1, 0]
+    assert '1 smaller than filter_cfg.bbox_min_size, ignored in training' in warnings[-1]
+
+
 def test_test_sets_without_annotations(load, tmp_path):
     """As the servers' ones: images and a list of them, no XML file."""
     dataset, warnings = load(SOUND, annotated=False, test_mode=True)

@@ -110,6 +110,18 @@ def test_metrics_are_mmdets_in_name_order_and_value(tmp_path, kwargs):
     assert mine == pytest.approx(mmdets, abs=1e-9)
 
 
+def test_ids_that_are_no_integers_go_to_pycocotools(tmp_path):
+    content, predictions = draw(1)
+    for item in (*content['images'], *predictions):
+        key = 'id' if 'id' in item else 'img_id'
+        item[key] = f'image {item[key]}'
+    for item in content['annotations']:
+        item['image_id'] = f'image {item["image_id"]}'
+    mine, mmdets = (compute(build(kind, content, tmp_path, metric='bbox'), predictions)
+                    for kind in (FastCocoMetric, CocoMetric))
+    assert mine == mmdets and mine['bbox_mAP'] > 0
+
+
 def test_proposal_recall_is_mmdets_where_mmdets_runs(tmp_path):
     """mmdet's needs equal numbers of boxes in all images; else its ValueError would come through."""
     rng = np.random.default_rng(0)

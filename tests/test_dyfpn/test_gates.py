@@ -83,3 +83,13 @@ def test_random_gate_has_the_probabilities_asked_for():
 def test_arguments_that_make_no_sense(kind, options, words):
     with pytest.raises(ValueError, match=words):
         build(kind, **options)
+
+
+def test_gates_of_structure_a_begin_unbiased():
+    """Also with two branches, where a choice is not between closed and open."""
+    def bias(structure):
+        neck = MODELS.build(dict(type='DyFPN', in_channels=SMALL, out_channels=4, num_outs=4, structure=structure,
+                                 branches=((1, 1), (3, 1))))
+        return neck.gates.levels[0][-1].bias.tolist()
+    assert bias('B') == pytest.approx([0.1, 2.0])
+    assert max(map(abs, bias('A'))) < 1

@@ -22,6 +22,14 @@ def test_options_are_merged_and_data_options_left_alone(config):
     assert 'data_root' not in cfg
 
 
+def test_options_below_none(tmp_path):
+    """`init_cfg=None` is given a type and a checkpoint, one option after the other."""
+    (tmp_path / 'none.py').write_text('model = dict(backbone=dict(init_cfg=None))')
+    cfg = load_config(tmp_path / 'none.py', {'model.backbone.init_cfg.type': 'Pretrained',
+                                             'model.backbone.init_cfg.checkpoint': 'a.pth'})
+    assert cfg.model.backbone.init_cfg == dict(type='Pretrained', checkpoint='a.pth')
+
+
 def test_missing_file_suggests_its_neighbour(config):
     with pytest.raises(ConfigError, match=r'smal\.py: no such config file.*small\.py'):
         load_config(config.with_name('smal.py'))

@@ -16,15 +16,6 @@ test_pipeline = [
     dict(type='LoadAnnotations', with_bbox=True),
     dict(type='PackDetInputs', meta_keys=('img_id', 'img_path', 'ori_shape', 'img_shape', 'scale_factor'))
 ]
-tta_pipeline = [
-    dict(type='LoadCheckedImage'),
-    dict(type='TestTimeAug', transforms=[
-        [dict(type='Resize', scale=(1333, 800), keep_ratio=True)],
-        [dict(type='RandomFlip', prob=1.), dict(type='RandomFlip', prob=0.)],
-        [dict(type='LoadAnnotations', with_bbox=True)],
-        [dict(type='PackDetInputs', meta_keys=(
-            'img_id', 'img_path', 'ori_shape', 'img_shape', 'scale_factor', 'flip', 'flip_direction'))]])
-]
 
 train_dataloader = dict(
     batch_size=4,  # per GPU; adder detectors lose about 5 AP between 8 and 2 (figure 6)

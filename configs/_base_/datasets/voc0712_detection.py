@@ -33,7 +33,7 @@ train_dataloader = dict(
                 data_root=data_root,
                 ann_file=f'{year}/ImageSets/Main/trainval.txt',
                 data_prefix=dict(sub_data_root=f'{year}/'),
-                filter_cfg=dict(filter_empty_gt=True, min_size=32, bbox_min_size=32),
+                filter_cfg=dict(filter_empty_gt=True, min_size=32),
                 pipeline=train_pipeline) for year in ('VOC2007', 'VOC2012')
         ]))
 val_dataloader = dict(
