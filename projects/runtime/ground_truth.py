@@ -32,5 +32,5 @@ def _without_labels(part: Any) -> Any:
     if isinstance(part, (list, tuple)):
         kept = [_without_labels(item) for item in part
                 if not (isinstance(item, dict) and str(item.get('type', '')).startswith('LoadAnnotations'))]
-        return [item for item in kept if item != []]  # a branch of TestTimeAug that only loaded labels
+        return type(part)(item for item in kept if item != [])  # a branch of TestTimeAug that only loaded labels
     return part

@@ -13,7 +13,7 @@ from projects.runtime.ground_truth import leave_out_ground_truth
 from projects.runtime.prediction_dump import check_names
 
 LABELS = dict(type='LoadAnnotations')
-STEPS = [dict(type='LoadImageFromFile'), LABELS, dict(type='PackSegInputs')]
+STEPS = [dict(type='LoadImageFromFile'), dict(type='Resize', scale=(16, 12)), LABELS, dict(type='PackSegInputs')]
 
 
 def config(root):
@@ -36,7 +36,7 @@ def test_nothing_of_it_is_read(tmp_path):
     dataset = cfg.test_dataloader.dataset
     sample = BaseSegDataset(data_root=dataset.data_root, data_prefix=dataset.data_prefix, pipeline=[
         TRANSFORMS.build(step) for step in dataset.pipeline])[0]
-    assert np.shape(sample['inputs']) == (3, 6, 8)
+    assert np.shape(sample['inputs']) == (3, 12, 16)
 
 
 def test_annotations_of_voc_are_not_looked_for(tmp_path):
