@@ -1,5 +1,6 @@
 """What all tests share: where the given reference data lies, and the mini detection set."""
 
+import gc
 import importlib.util
 import os
 import sys
@@ -32,6 +33,16 @@ def no_default_scope():
     registry = sys.modules.get('mmengine.registry')
     if registry is not None:
         registry.DefaultScope._instance_dict.clear()
+
+
+@pytest.fixture(autouse=True, scope='module')
+def few_objects_to_collect():
+    """Building a data set collects garbage (mmengine): a quarter of a second with all libraries in memory.
+
+    What is alive before a file's tests, the libraries above all, is left out of collections.
+    """
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(autouse=True, scope='session')

@@ -197,12 +197,6 @@ def test_faulty_layouts_are_named(tmp_path, files, message):
         validate('voc-det', path, classes=OWN)
 
 
-def test_blank_ends_are_passed_over(tmp_path, image_set):
-    path = make_archive(tmp_path / 'a.tar.gz', own_files('2008_000002 0.5 1 1 20 20 \n\n'))
-    report = validate('voc-det', path, classes=OWN, image_set=image_set)
-    assert (report.entries, report.images) == (1, 1)
-
-
 def test_archives_of_other_splits_say_so(tmp_path):
     files = [(name.replace('test', 'val'), text) for name, text in own_files()]
     report = validate('voc-det', make_archive(tmp_path / 'a.tar.gz', files), classes=OWN, split='val')
