@@ -12,6 +12,7 @@ import cv2
 import numpy as np
 import pytest
 import torch
+from mmengine.logging import MMLogger
 from mmengine.visualization import Visualizer
 from mmseg.visualization import SegLocalVisualizer
 
@@ -48,7 +49,7 @@ def place(drawn, tmp_path_factory, root):
 def tool(place, root):
     """Run a tool in this process, in the working folder; returns (status, output)."""
     def run(script, *arguments):
-        for kind in (Visualizer, SegLocalVisualizer):  # a former run's would be taken, and write into its folder
+        for kind in (MMLogger, Visualizer, SegLocalVisualizer):  # a former run's would be taken, and write elsewhere
             kind._instance_dict.clear()
         output, code, before = io.StringIO(), 0, os.getcwd()
         os.chdir(place)
