@@ -31,7 +31,7 @@ run() {
     mark=$MARKS/$name
     key=$(cat "${inputs[@]}" | cksum)
     if [ -f "$mark" ] && [ "$(cat "$mark")" = "$key" ]; then return; fi
-    local status=0
+    local status
     set +e  # bash does not stop at failures within `COMMAND || ...`: the step runs by itself, and then its status counts
     (set -e; "$@")
     status=$?

@@ -13,10 +13,9 @@ import torch
 from mmdet.registry import MODELS
 from mmengine.config import Config, ConfigDict
 from mmengine.logging import print_log
-from mmengine.runner.checkpoint import CheckpointLoader
 from torch import nn
 
-from projects.runtime.checkpoint_files import is_remote, read_checkpoint
+from projects.runtime.checkpoint_files import read_checkpoint
 from projects.runtime.checkpoint_hooks import match_weights
 from projects.runtime.config_files import load_config
 from projects.runtime.errors import CheckpointError, ConfigError
@@ -104,10 +103,8 @@ class FrozenTeacher:
             print_log(f'model.teacher.checkpoint is None: the teacher ({self._name()}) has random weights.', 'current',
                       30)
             return
-        remote = is_remote(self.checkpoint)
         try:
-            content = CheckpointLoader.load_checkpoint(self.checkpoint, map_location='cpu') if remote \
-                else read_checkpoint(self.checkpoint)
+            content = read_checkpoint(self.checkpoint)
             match_weights(model, content, strict=True)
         except CheckpointError as error:
             raise CheckpointError(

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from mmengine.runner import CheckpointLoader
 
 from .errors import CheckpointError
 
@@ -59,7 +60,9 @@ def _broken(path: Path, error: Exception) -> CheckpointError:
 
 
 def read_checkpoint(path: str | Path) -> dict[str, Any]:
-    """Read a local checkpoint, memory-mapped on the CPU, with the `weights_only` check on.
+    """Read a checkpoint, a local one memory-mapped, on the CPU and with the `weights_only` check on.
+
+    URLs are left to mmengine, which keeps what it downloads.
 
     Raises:
         CheckpointError: not there, empty, truncated, refused by the check, or without weights; the
@@ -75,7 +78,7 @@ def read_checkpoint(path: str | Path) -> dict[str, Any]:
 
 
 def read_weights(path: str | Path) -> Mapping[str, torch.Tensor]:
-    """The named tensors of a local checkpoint of whatever code, for converters.
+    """The named tensors of a checkpoint of whatever code, for converters.
 
     They are under `state_dict`, or bare, or under the only other key that holds nothing but tensors
     (`model`, `params`, `segmenter`...).
@@ -96,7 +99,9 @@ def read_weights(path: str | Path) -> Mapping[str, torch.Tensor]:
 
 
 def _read(path: str | Path) -> Any:
-    """Whatever a local file holds."""
+    """Whatever a local file, or one behind a URL, holds."""
+    if is_remote(path):
+        return CheckpointLoader.load_checkpoint(str(path), map_location='cpu')
     path = Path(path).expanduser()
     if not path.is_file():
         folder = path.parent

@@ -7,12 +7,11 @@ layout that was expected, and the ways to point elsewhere.
 import os
 import re
 from pathlib import Path
-from typing import Any
 
 from mmengine.config import Config
 
 from .checkpoint_files import is_remote
-from .dataset_configs import DatasetEntry, split_datasets, split_evaluators
+from .dataset_configs import DatasetEntry, loads_labels, split_datasets, split_evaluators
 from .errors import DataError
 
 DATA_VARIABLE = 'MMDOWNSTREAM_DATA'
@@ -20,11 +19,6 @@ DATA_VARIABLE = 'MMDOWNSTREAM_DATA'
 
 _FOLDERS = ('img', 'img_path', 'pts', 'seg_map_path')
 _YEAR = re.compile(r'VOC\d{4}')
-
-
-def _loads_labels(pipeline: Any) -> bool:
-    return any(isinstance(step, dict) and str(step.get('type', '')).startswith('LoadAnnotations')
-               for step in pipeline or ())
 
 
 def _required(entry: DatasetEntry) -> list[tuple[str, str]]:
@@ -41,9 +35,10 @@ def _required(entry: DatasetEntry) -> list[tuple[str, str]]:
             paths.append((os.path.join(base, entry.cfg.get('ann_subdir', 'Annotations')), key))
         paths += [(os.path.join(base, entry.cfg.get('img_subdir', 'JPEGImages')), key)]
     else:
-        folders = _FOLDERS if _loads_labels(entry.cfg.get('pipeline')) else [n for n in _FOLDERS if n != 'seg_map_path']
+        labelled = any(map(loads_labels, entry.cfg.get('pipeline') or ()))
         paths += [(entry.path(prefixes[name]), f'{entry.key}.data_prefix.{name}')
-                  for name in folders if isinstance(prefixes.get(name), str) and prefixes[name]]
+                  for name in _FOLDERS if isinstance(prefixes.get(name), str) and prefixes[name]
+                  and (labelled or name != 'seg_map_path')]
     return paths
 
 

@@ -48,6 +48,11 @@ class DatasetEntry:
         return join(self.root, relative)
 
 
+def loads_labels(step: Any) -> bool:
+    """Whether a step of a pipeline reads ground truth."""
+    return isinstance(step, dict) and str(step.get('type', '')).startswith('LoadAnnotations')
+
+
 def leaf_datasets(dataset: Any, key: str) -> Iterator[DatasetEntry]:
     """All data sets in `dataset` that read files themselves."""
     if not isinstance(dataset, dict):

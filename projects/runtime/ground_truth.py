@@ -4,7 +4,7 @@ from typing import Any
 
 from mmengine.config import Config
 
-from .dataset_configs import split_datasets
+from .dataset_configs import loads_labels, split_datasets
 
 
 def leave_out_ground_truth(cfg: Config) -> None:
@@ -30,7 +30,6 @@ def _without_labels(part: Any) -> Any:
     if isinstance(part, dict):
         return type(part)({key: _without_labels(value) for key, value in part.items()})
     if isinstance(part, (list, tuple)):
-        kept = [_without_labels(item) for item in part
-                if not (isinstance(item, dict) and str(item.get('type', '')).startswith('LoadAnnotations'))]
+        kept = [_without_labels(item) for item in part if not loads_labels(item)]
         return type(part)(item for item in kept if item != [])  # a branch of TestTimeAug that only loaded labels
     return part

@@ -75,7 +75,7 @@ class FusionStage(BaseModule):
         self.blocks = nn.ModuleList(
             FusionBlock(num_modalities, channels, num_heads, sr_ratio, mlp_ratio, rate, sharing)
             for rate in drop_paths)
-        self.norm = ModalityLayerNorm(num_modalities, channels, sharing=sharing.within_channels())
+        self.norm = ModalityLayerNorm(num_modalities, channels, shared=sharing.norm)
         self.scored = dict(all=range(depth), last=range(depth - 1, depth), none=range(0))[scored]
         count = len(self.scored) if score_nets == 'layer' else min(1, len(self.scored))
         self.score_nets = ModuleList(

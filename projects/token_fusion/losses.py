@@ -30,6 +30,11 @@ def token_sparsity_loss(scores: Sequence[Tensor], weight: float, reduction: str 
     raise ValueError(f"reduction {reduction!r}: expected 'sum' or 'mean'")
 
 
+def _exchanging_norms(module: nn.Module) -> list[ModalityLayerNorm]:
+    return [norm for norm in module.modules()
+            if isinstance(norm, ModalityLayerNorm) and norm.channel_threshold is not None]
+
+
 def channel_sparsity_loss(module: nn.Module, weight: float) -> Tensor | None:
     """The l1 norm of the scales by which channels are exchanged; None where none are.
 
@@ -37,16 +42,14 @@ def channel_sparsity_loss(module: nn.Module, weight: float) -> Tensor | None:
         module: With norms that exchange channels.
         weight: Lambda 2 of the paper's table 9, 1e-3.
     """
-    scales = [norm.weight for norm in module.modules()
-              if isinstance(norm, ModalityLayerNorm) and norm.channel_threshold is not None]
-    return weight * sum(scale.abs().sum() for scale in scales) if scales else None
+    norms = _exchanging_norms(module)
+    return weight * sum(norm.weight.abs().sum() for norm in norms) if norms else None
 
 
 @torch.no_grad()
 def exchanged_channels(module: nn.Module, names: Sequence[str]) -> dict[str, Tensor]:
     """Share of channels that were exchanged, in per cent, as ``exchanged_<name>`` of each modality, for the log."""
-    kept = torch.cat([norm.weight.abs() >= norm.channel_threshold for norm in module.modules()
-                      if isinstance(norm, ModalityLayerNorm) and norm.channel_threshold is not None], 1)
+    kept = torch.cat([norm.weight.abs() >= norm.channel_threshold for norm in _exchanging_norms(module)], 1)
     return {f'exchanged_{name}': 100 - 100 * row.float().mean() for name, row in zip(names, kept, strict=True)}
 
 

@@ -84,7 +84,7 @@ class SpatialReductionAttention(nn.Module):
         self.proj = modality_layer(lambda: nn.Linear(channels, channels), **copies)
         if sr_ratio > 1:
             self.sr = modality_layer(lambda: nn.Conv2d(channels, channels, sr_ratio, sr_ratio), **copies)
-            self.norm = ModalityLayerNorm(num_modalities, channels, sharing=sharing.within_channels())
+            self.norm = ModalityLayerNorm(num_modalities, channels, shared=sharing.norm)
 
     def forward(self, tokens: Tensor, rows: int, columns: int) -> Tensor:
         """(M, B, N, C) of the same."""
@@ -135,9 +135,10 @@ class FusionBlock(nn.Module):
     def __init__(self, num_modalities: int, channels: int, num_heads: int, sr_ratio: int, mlp_ratio: float = 4,
                  drop_path: float = 0., sharing: Sharing = DEFAULT_SHARING) -> None:
         super().__init__()
-        self.norm1 = ModalityLayerNorm(num_modalities, channels, sharing=sharing)
+        norm = dict(shared=sharing.norm, channel_threshold=sharing.channel_threshold)
+        self.norm1 = ModalityLayerNorm(num_modalities, channels, **norm)
         self.attn = SpatialReductionAttention(num_modalities, channels, num_heads, sr_ratio, sharing)
-        self.norm2 = ModalityLayerNorm(num_modalities, channels, sharing=sharing)
+        self.norm2 = ModalityLayerNorm(num_modalities, channels, **norm)
         self.mlp = MixFFN(num_modalities, channels, int(channels * mlp_ratio), sharing)
         self.drop_path = DropPath(drop_path) if drop_path else nn.Identity()
 
@@ -178,7 +179,7 @@ class PatchEmbed(nn.Module):
                  sharing: Sharing = DEFAULT_SHARING) -> None:
         super().__init__()
         self.proj = nn.Conv2d(in_channels, channels, kernel, stride, kernel // 2)
-        self.norm = ModalityLayerNorm(num_modalities, channels, sharing=sharing.within_channels())
+        self.norm = ModalityLayerNorm(num_modalities, channels, shared=sharing.norm)
 
     def forward(self, maps: Tensor) -> tuple[Tensor, int, int]:
         """Tokens (M, B, N, C), rows and columns, of maps (M, B, C', H, W)."""

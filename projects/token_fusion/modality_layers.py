@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import torch
 from mmengine.model import BaseModule
@@ -30,11 +30,6 @@ class Sharing:
         if self.norm and self.channel_threshold is not None:
             raise ValueError('channel_threshold: expected None with shared_norm=True, since channels are exchanged by '
                              "the scales of the modalities' own norms")
-
-    def within_channels(self) -> Sharing:
-        """The same without an exchange of channels."""
-        return replace(self, channel_threshold=None)
-
 
 DEFAULT_SHARING = Sharing()
 """Norms apart, all else together."""
@@ -63,17 +58,17 @@ class ModalityLayerNorm(nn.Module):
         num_modalities: M.
         channels: C.
         eps: 1e-6 in the official code.
-        sharing: See ``Sharing``.
+        shared, channel_threshold: See ``Sharing``, ``norm`` and ``channel_threshold``.
     """
 
-    def __init__(self, num_modalities: int, channels: int, eps: float = 1e-6,
-                 sharing: Sharing = DEFAULT_SHARING) -> None:
+    def __init__(self, num_modalities: int, channels: int, eps: float = 1e-6, shared: bool = False,
+                 channel_threshold: float | None = None) -> None:
         super().__init__()
-        rows = 1 if sharing.norm else num_modalities
+        rows = 1 if shared else num_modalities
         self.weight = nn.Parameter(torch.ones(rows, channels))
         self.bias = nn.Parameter(torch.zeros(rows, channels))
         self.eps = eps
-        self.channel_threshold = sharing.channel_threshold if num_modalities > 1 else None
+        self.channel_threshold = channel_threshold if num_modalities > 1 else None
 
     def forward(self, tokens: Tensor) -> Tensor:
         """Of (M, B, N, C), the same shape."""

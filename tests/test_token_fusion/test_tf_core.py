@@ -224,7 +224,7 @@ def test_channels_of_small_scale_take_the_other_modality():
     assert_close(channel_sparsity_loss(block, 1e-3), torch.tensor(1e-3 * (15 + 5e-3 + 14)))
     shares = exchanged_channels(block, ('rgb', 'depth'))
     assert {key: float(value) for key, value in shares.items()} == dict(exchanged_rgb=6.25, exchanged_depth=12.5)
-    three = ModalityLayerNorm(3, 8, sharing=Sharing(channel_threshold=1e-2))
+    three = ModalityLayerNorm(3, 8, channel_threshold=1e-2)
     tokens = torch.randn(3, 1, 4, 8)
     before = three(tokens)
     three.weight.data[2] = 0.

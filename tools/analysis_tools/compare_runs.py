@@ -19,8 +19,10 @@ from functools import cached_property
 from pathlib import Path
 
 sys.path.append(str(Path(__file__).resolve().parents[2]))
+sys.path.append(str(Path(__file__).resolve().parent))
 
 from mmengine.config import Config
+from plot_curves import read_scalars
 
 from projects.runtime.atomic import write_atomic
 from projects.runtime.command_line import run_tool
@@ -104,12 +106,12 @@ class Run:
         if not self.record.is_file():
             return None
         content = json.loads(self.record.read_text(encoding='utf-8'))
-        settings = dict(digest=self.variant.digest) | content['settings']
-        if settings != self.settings and ('metrics' in content or (self.work_dir / 'last_checkpoint').is_file()):
-            changed = ' The config or one of its bases was edited since.' if settings | dict(
-                digest=self.variant.digest) == self.settings else ''
-            raise ConfigError(f'{self.record}: written with {content["settings"]}, but now asked for {self.settings}.'
-                              f'{changed} Choose another --out or remove that folder')
+        former = content['settings']  # without a digest in records of earlier versions
+        differing = [key for key, value in self.settings.items() if former.get(key, value) != value]
+        if differing and ('metrics' in content or (self.work_dir / 'last_checkpoint').is_file()):
+            edited = ' The config or one of its bases was edited since.' if differing == ['digest'] else ''
+            raise ConfigError(f'{self.record}: written with {former}, but now asked for {self.settings}.{edited} '
+                              'Choose another --out or remove that folder')
         return content if 'metrics' in content else None
 
     def train(self) -> dict:
@@ -142,12 +144,8 @@ def last_metrics(work_dir: Path) -> dict[str, float]:
     """
     last = {}
     for path in sorted(work_dir.glob('*/vis_data/scalars.json')):
-        for line in path.read_text(encoding='utf-8').splitlines():
-            if not line.endswith('}'):
-                continue  # cut off by a kill
-            record = json.loads(line)
-            if 'iter' not in record or not any('loss' in key for key in record):  # of an evaluation
-                last = {key: value for key, value in record.items() if key not in NOT_METRICS} or last
+        for record in read_scalars(path)[1]:
+            last = {key: value for key, value in record.items() if key not in NOT_METRICS} or last
     if not last:
         raise UserError(f'{work_dir}: no evaluation was recorded. The config needs a val_evaluator, and '
                         'train_cfg.val_interval at most its number of epochs')

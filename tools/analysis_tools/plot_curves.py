@@ -113,17 +113,15 @@ def _series(records: list[Record], name: str, position: str) -> tuple[np.ndarray
     return tuple(np.array(points, dtype=float).reshape(-1, 2).T)
 
 
-def _main_loss(training: list[Record]) -> str:
-    """`loss`, or the first of the losses of a run that has several optimisers and no sum of all."""
-    names = sorted({key for record in training for key in record if 'loss' in key})
-    return 'loss' if 'loss' in names or not names else names[0]
+def loss_names(training: list[Record]) -> list[str]:
+    """Names of the losses; first their sum `loss`, which a run with several optimisers does not have."""
+    return sorted({key for record in training for key in record if 'loss' in key},
+                  key=lambda name: (name != 'loss', name))
 
 
 def draw_losses(axes, training: list[Record]) -> None:
     """Each loss over iterations: its values faintly, their running mean as a line."""
-    names = sorted({key for record in training for key in record if 'loss' in key},
-                   key=lambda name: (name != 'loss', name))
-    for name in names:
+    for name in loss_names(training):
         steps, values = _series(training, name, 'iter')
         [line] = axes.plot(steps, smoothed(values, max(1, len(values) // 20)), label=name)
         axes.plot(steps, values, color=line.get_color(), alpha=0.25, linewidth=0.8)
@@ -149,7 +147,7 @@ def draw_metrics(axes, validation: list[Record], names: list[str]) -> None:
 def draw_runs(panels, runs: dict[str, tuple[list[Record], list[Record]]], metrics: list[str]) -> None:
     """The total loss, then each metric, with a line for each run."""
     for name, (training, validation) in runs.items():
-        loss = _main_loss(training)
+        loss = next(iter(loss_names(training)), 'loss')
         steps, values = _series(training, loss, 'iter')
         label = name if loss == 'loss' else f'{name}: {loss}'
         panels[0].plot(steps, smoothed(values, max(1, len(values) // 20)), label=label)

@@ -22,6 +22,7 @@ import numpy as np
 sys.path.append(str(Path(__file__).resolve().parents[2]))
 
 from projects.restoration.imresize import imresize  # noqa: E402
+from projects.runtime.image_bytes import encode_png  # noqa: E402
 
 SCALES = (2, 3, 4)
 TEST_SETS = ('Stripes', 'Shapes')
@@ -102,7 +103,7 @@ def add_rain(image: np.ndarray, seed: Sequence[int]) -> np.ndarray:
 # ---------------------------------------------------------------------------------------------
 def _write(path: Path, image: np.ndarray) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_bytes(cv2.imencode('.png', np.ascontiguousarray(image[..., ::-1]))[1].tobytes())
+    path.write_bytes(encode_png(image))
 
 
 def _write_pairs(folder: Path, name: str, image: np.ndarray) -> None:

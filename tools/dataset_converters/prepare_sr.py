@@ -19,7 +19,6 @@ from concurrent.futures import ProcessPoolExecutor
 from functools import partial
 from pathlib import Path
 
-import cv2
 import numpy as np
 
 sys.path.append(str(Path(__file__).resolve().parents[2]))
@@ -27,13 +26,14 @@ sys.path.append(str(Path(__file__).resolve().parents[2]))
 from projects.restoration.image_files import IMAGE_SUFFIXES, read_image  # noqa: E402
 from projects.restoration.imresize import BORDERS, imresize  # noqa: E402
 from projects.runtime.errors import DataError  # noqa: E402
+from projects.runtime.image_bytes import encode_png  # noqa: E402
 
 
 def _write(path: Path, image: np.ndarray) -> None:
     """Write a PNG in one step; not synchronised, since there are tens of thousands."""
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f'.{path.name}.{os.getpid()}')
-    temporary.write_bytes(cv2.imencode('.png', np.ascontiguousarray(image[..., ::-1]))[1].tobytes())
+    temporary.write_bytes(encode_png(image))
     os.replace(temporary, path)
 
 

@@ -14,10 +14,9 @@ import re
 from collections.abc import Mapping
 
 import torch
-from mmengine.runner import CheckpointLoader
 from torch import Tensor, nn
 
-from projects.runtime.checkpoint_files import is_remote, read_weights
+from projects.runtime.checkpoint_files import read_weights
 from projects.runtime.checkpoint_hooks import compare_weights
 from projects.runtime.errors import CheckpointError
 
@@ -155,18 +154,6 @@ def convert_official(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
     return converted
 
 
-def _weights_at(path: str) -> Mapping[str, Tensor]:
-    """The weights of a file or URL.
-
-    Raises:
-        CheckpointError: see ``read_weights``.
-    """
-    if not is_remote(path):
-        return read_weights(path)
-    content = CheckpointLoader.load_checkpoint(path, map_location='cpu')
-    return content.get('state_dict', content)
-
-
 def _copied(encoder: nn.Module, weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """The same with the weights of a shared layer once for each modality where the encoder has copies of it."""
     copies = {name for name, part in encoder.named_modules() if isinstance(part, ModalityLayers)}
@@ -187,7 +174,7 @@ def load_encoder(encoder: nn.Module, path: str) -> None:
         CheckpointError: unreadable, or entries do not match; the message names them.
     """
     try:
-        weights = convert_encoder(_weights_at(path), len(encoder.stages[0].norm.weight))
+        weights = convert_encoder(read_weights(path), len(encoder.stages[0].norm.weight))
     except CheckpointError as error:
         if str(path) in str(error):
             raise

@@ -57,7 +57,7 @@ class DecoderStage(BaseModule):
         self.upsample = PatchUpsample(in_channels, channels)
         self.blocks = nn.ModuleList(FusionBlock(num_modalities, channels, num_heads, sr_ratio, mlp_ratio, rate,
                                                 sharing) for rate in drop_paths)
-        self.norm = ModalityLayerNorm(num_modalities, channels, sharing=sharing.within_channels())
+        self.norm = ModalityLayerNorm(num_modalities, channels, shared=sharing.norm)
 
     def init_weights(self) -> None:
         """Random weights of the official code."""
